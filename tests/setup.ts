@@ -1,0 +1,1 @@
+/** Loaded before every test file: says once where the fullest goldens are looked for. */
