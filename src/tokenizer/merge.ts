@@ -12,32 +12,26 @@ export function mergePairs(ids: number[], table: MergeTable): void {
   else if (ids.length > 1) mergeShort(ids, table)
 }
 
-const handles: number[] = []
+/** Ranks of the pairs of a short piece; kept, so that no piece allocates. */
+const ranks = new Int32Array(SHORT)
 
 function mergeShort(ids: number[], table: MergeTable): void {
   let n = ids.length
-  for (let i = 0; i + 1 < n; i++) handles[i] = table.find(ids[i]!, ids[i + 1]!)
+  for (let i = 0; i + 1 < n; i++) ranks[i] = table.rank(ids[i]!, ids[i + 1]!)
   for (;;) {
     let best = -1
-    let bestRank = Infinity
     for (let i = 0; i + 1 < n; i++) {
-      const handle = handles[i]!
-      if (handle < 0) continue
-      const rank = table.rank(handle)
-      if (rank < bestRank) {
-        best = i
-        bestRank = rank
-      }
+      if (ranks[i]! >= 0 && (best < 0 || ranks[i]! < ranks[best]!)) best = i
     }
     if (best < 0) break
-    ids[best] = table.merged(handles[best]!)
+    ids[best] = table.merged(ranks[best]!)
     n--
     for (let i = best + 1; i < n; i++) {
       ids[i] = ids[i + 1]!
-      handles[i] = handles[i + 1]!
+      ranks[i] = ranks[i + 1]!
     }
-    if (best > 0) handles[best - 1] = table.find(ids[best - 1]!, ids[best]!)
-    if (best + 1 < n) handles[best] = table.find(ids[best]!, ids[best + 1]!)
+    if (best > 0) ranks[best - 1] = table.rank(ids[best - 1]!, ids[best]!)
+    if (best + 1 < n) ranks[best] = table.rank(ids[best]!, ids[best + 1]!)
   }
   ids.length = n
 }
@@ -94,8 +88,8 @@ function mergeLong(ids: number[], table: MergeTable): void {
   const offer = (left: number): void => {
     const right = next[left]!
     if (right >= n) return
-    const handle = table.find(ids[left]!, ids[right]!)
-    if (handle >= 0) heap.push(table.rank(handle) * n + left)
+    const rank = table.rank(ids[left]!, ids[right]!)
+    if (rank >= 0) heap.push(rank * n + left)
   }
   for (let i = 0; i < n; i++) {
     next[i] = i + 1
@@ -107,9 +101,8 @@ function mergeLong(ids: number[], table: MergeTable): void {
     const rank = (key - left) / n
     const right = next[left]!
     if (ids[left]! < 0 || right >= n) continue
-    const handle = table.find(ids[left]!, ids[right]!)
-    if (handle < 0 || table.rank(handle) !== rank) continue
-    ids[left] = table.merged(handle)
+    if (table.rank(ids[left]!, ids[right]!) !== rank) continue
+    ids[left] = table.merged(rank)
     ids[right] = -1
     const after = next[right]!
     next[left] = after

@@ -27,62 +27,71 @@ export interface VocabularyArrays {
   merges: readonly string[]
 }
 
-/** Which pairs merge: open addressing, four numbers a slot: left id, right id, rank, merged id. */
+/** Which pairs merge, and to what: a hash table of ranks, the line of a merge in the file. */
 export class MergeTable {
-  readonly #slots: Int32Array
+  readonly #ranks: Int32Array
   readonly #mask: number
+  readonly #lefts: Int32Array
+  readonly #rights: Int32Array
+  readonly #merged: Int32Array
 
   constructor(nMerges: number) {
-    const size = 2 ** Math.ceil(Math.log2(nMerges * 2 + 2))
-    this.#slots = new Int32Array(size * 4).fill(-1)
+    const size = tableSize(nMerges)
+    this.#ranks = new Int32Array(size).fill(-1)
     this.#mask = size - 1
+    this.#lefts = new Int32Array(nMerges)
+    this.#rights = new Int32Array(nMerges)
+    this.#merged = new Int32Array(nMerges)
   }
 
-  /** The slot of a pair, free or taken. */
-  #slot(left: number, right: number): number {
+  /** The place of a pair in the table, taken or free. */
+  #place(left: number, right: number): number {
     let h = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)
     h ^= h >>> 15
     for (let at = h & this.#mask; ; at = (at + 1) & this.#mask) {
-      const i = at * 4
-      const seen = this.#slots[i]!
-      if (seen < 0 || (seen === left && this.#slots[i + 1] === right)) return i
+      const rank = this.#ranks[at]!
+      if (rank < 0 || (this.#lefts[rank] === left && this.#rights[rank] === right)) return at
     }
   }
 
-  /** Adds a pair unless it is there: the first rank of a repeated merge counts. */
+  /** Adds a pair unless it is there: of a merge that is repeated the lowest rank counts. */
   add(left: number, right: number, rank: number, merged: number): void {
-    const i = this.#slot(left, right)
-    if (this.#slots[i]! >= 0) return
-    this.#slots.set([left, right, rank, merged], i)
+    const at = this.#place(left, right)
+    if (this.#ranks[at]! >= 0) return
+    this.#ranks[at] = rank
+    this.#lefts[rank] = left
+    this.#rights[rank] = right
+    this.#merged[rank] = merged
   }
 
-  /** A handle for `rank` and `merged`, or -1 if the two do not merge. */
-  find(left: number, right: number): number {
-    const i = this.#slot(left, right)
-    return this.#slots[i]! < 0 ? -1 : i
+  /** The rank of a pair, -1 if the two do not merge. */
+  rank(left: number, right: number): number {
+    return this.#ranks[this.#place(left, right)]!
   }
 
-  rank(handle: number): number {
-    return this.#slots[handle + 2]!
-  }
-
-  merged(handle: number): number {
-    return this.#slots[handle + 3]!
+  /** The token that the merge of this rank makes. */
+  merged(rank: number): number {
+    return this.#merged[rank]!
   }
 }
+
+/** A power of two that leaves a table of `n` entries at least half empty. */
+const tableSize = (n: number): number => 2 ** Math.ceil(Math.log2(n * 2 + 2))
 
 /** Text tokens by their bytes; only needed while the merges are read. */
 class TokenIndex {
   readonly #ids: Int32Array
   readonly #mask: number
+  readonly #isText: Uint8Array
   readonly #hashes: Int32Array
   readonly #bytes: Uint8Array
   readonly #starts: Int32Array
 
   constructor(hashes: Int32Array, bytes: Uint8Array, starts: Int32Array) {
-    const size = 2 ** Math.ceil(Math.log2(hashes.length * 2 + 2))
+    const size = tableSize(hashes.length)
     this.#ids = new Int32Array(size).fill(-1)
     this.#mask = size - 1
+    this.#isText = new Uint8Array(hashes.length)
     this.#hashes = hashes
     this.#bytes = bytes
     this.#starts = starts
@@ -92,6 +101,7 @@ class TokenIndex {
     let at = this.#first(this.#hashes[id]!)
     while (this.#ids[at]! >= 0) at = (at + 1) & this.#mask
     this.#ids[at] = id
+    this.#isText[id] = 1
   }
 
   #first(hash: number): number {
@@ -104,8 +114,13 @@ class TokenIndex {
     for (let at = this.#first(hash); ; at = (at + 1) & this.#mask) {
       const id = this.#ids[at]!
       if (id < 0) return -1
-      if (this.#hashes[id] === hash && this.#equals(id, bytes, from, to)) return id
+      if (this.reads(id, bytes, from, to, hash)) return id
     }
+  }
+
+  /** Whether `id` is a text token that reads `bytes[from, to)`. */
+  reads(id: number, bytes: Uint8Array, from: number, to: number, hash: number): boolean {
+    return this.#hashes[id] === hash && this.#isText[id] === 1 && this.#equals(id, bytes, from, to)
   }
 
   #equals(id: number, bytes: Uint8Array, from: number, to: number): boolean {
@@ -228,6 +243,7 @@ function putAlphabet(bytes: Uint8Array, at: number, token: string): number | und
 function readMerges(merges: readonly string[], index: TokenIndex): MergeTable {
   const table = new MergeTable(merges.length)
   let bytes = new Uint8Array(256)
+  let merged = -1
   for (let rank = 0; rank < merges.length; rank++) {
     const merge = merges[rank]
     if (typeof merge !== "string") throw badMerge(rank, "is not a string")
@@ -255,7 +271,9 @@ function readMerges(merges: readonly string[], index: TokenIndex): MergeTable {
     if (cut === 0 || cut === n) throw badMerge(rank, `${quote(merge)} has no space between tokens`)
     const left = index.find(bytes, 0, cut, leftHash)
     const right = index.find(bytes, cut, n, rightHash)
-    const merged = index.find(bytes, 0, n, hash)
+    // Vocabularies list what the merges make in the order of the merges.
+    const guess = merged + 1
+    merged = index.reads(guess, bytes, 0, n, hash) ? guess : index.find(bytes, 0, n, hash)
     if (left < 0 || right < 0 || merged < 0) {
       throw badMerge(rank, `${quote(merge)} joins or makes a token that "${TOKENS}" does not have`)
     }
