@@ -80,6 +80,19 @@ export class Cursor {
     return this.#bytes.subarray(this.pos - length, this.pos)
   }
 
+  /** Steps over the strings of an array. The vocabulary has 257,021, so the usual short ones are
+   *  read without a BigInt; any other goes to the checked reader, which says what is wrong. */
+  skipStrings(count: number, what: string, limit: number): void {
+    const end = this.#bytes.byteLength - 8
+    for (let i = 0; i < count; i++) {
+      const at = this.pos
+      const length = at <= end ? this.#view.getUint32(at, true) : limit
+      const short = length < limit && this.#view.getUint32(at + 4, true) === 0
+      if (short && length <= end - at) this.pos = at + 8 + length
+      else this.stringBytes(what, limit)
+    }
+  }
+
   string(what: string, limit: number): string {
     const at = this.pos
     try {

@@ -1,6 +1,5 @@
 import { GgufError } from "../errors.ts"
 import { readNumber, show } from "./cursor.ts"
-import { VALUE_BYTES } from "./types.ts"
 import type { ByteSource, GgufArray, GgufValue, ScalarType, ScalarValue } from "./types.ts"
 
 /** The keys of a file with getters that say which key, what it is and what was wanted. Integers may
@@ -104,7 +103,9 @@ export class Metadata extends Map<string, GgufValue> {
   #integers(key: string, wanted: string, min: number, max: number): number[] {
     const array = this.#array(key, wanted)
     if (!INTEGERS.has(array.elem)) throw wrongType(key, array, wanted)
-    return array.values().map((value, i) => {
+    const values = array.values()
+    if (wanted.endsWith(array.elem)) return values as number[]
+    return values.map((value, i) => {
       if (typeof value === "number" && value >= min && value <= max) return value
       throw new GgufError(
         `Key ${show(key)} has ${value} at ${i}, ${wanted} is wanted`,
@@ -153,6 +154,17 @@ function finite(key: string, value: number | bigint, offset: number, i?: number)
   throw new GgufError(`Key ${show(key)} is ${value}${place}, a finite number is wanted`, offset)
 }
 
+const TYPED = {
+  u8: Uint8Array,
+  i8: Int8Array,
+  u16: Uint16Array,
+  i16: Int16Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  f32: Float32Array,
+  f64: Float64Array,
+}
+
 /** An array whose place has been checked by the reader; the bytes are fetched when asked for. */
 export function lazyArray(
   source: ByteSource,
@@ -163,60 +175,63 @@ export function lazyArray(
   function values(): ScalarValue[] {
     const data = source.bytes(offset, bytes)
     if (elem === "str") return decodeStrings(data, count, key, offset)
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-    const out = new Array<ScalarValue>(count)
-    if (elem === "bool") {
-      for (let i = 0; i < count; i++) {
-        const byte = view.getUint8(i)
-        if (byte > 1)
-          throw new GgufError(`Key ${show(key)} has the bool ${byte} at ${i}`, offset + i)
-        out[i] = byte === 1
-      }
-      return out
+    if (elem === "bool") return decodeBools(data, key, offset)
+    if (elem === "u64" || elem === "i64") {
+      const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+      return Array.from({ length: count }, (_, i) => readNumber(view, i * 8, elem))
     }
-    const size = VALUE_BYTES[elem]
-    for (let i = 0; i < count; i++) out[i] = readNumber(view, i * size, elem)
-    return out
+    // A copy lies aligned, and both supported platforms are little endian as the file is. The array
+    // method makes a plain array five times as fast as Array.from, which iterates.
+    return Array.prototype.slice.call<ArrayLike<number>, [], number[]>(
+      new TYPED[elem](data.slice().buffer),
+    )
   }
   return { type: "arr", elem, count, offset, bytes, values }
 }
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** All strings of an array: their bytes are put side by side, decoded once and cut again, which is
- *  five times as fast as one decoder call per string. `data` is `count` times u64 length + bytes,
- *  and the lengths have been checked. */
+function decodeBools(data: Uint8Array, key: string, offset: number): boolean[] {
+  const odd = data.findIndex((byte) => byte > 1)
+  if (odd >= 0)
+    throw new GgufError(`Key ${show(key)} has the bool ${data[odd]} at ${odd}`, offset + odd)
+  return Array.from(data, (byte) => byte === 1)
+}
+
+// Eight NULs, as long as the length that they take the place of.
+const SEPARATOR = "\0".repeat(8)
+
+/** All strings of an array, `count` times u64 length + bytes, whose lengths have been checked. In a
+ *  copy the lengths give way to NULs; then one decoding and one split make all the strings, several
+ *  times as fast as a decoder call for each. */
 function decodeStrings(data: Uint8Array, count: number, key: string, offset: number): string[] {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-  const joined = new Uint8Array(data.byteLength - count * 8)
-  const ends = new Uint32Array(count)
-  let units = 0
-  let to = 0
+  const copy = data.slice()
+  const view = new DataView(copy.buffer)
   for (let i = 0, at = 0; i < count; i++) {
     const length = view.getUint32(at, true)
-    at += 8
-    for (const end = at + length; at < end; at++) {
-      const byte = data[at] as number
-      joined[to++] = byte
-      // UTF-16 units: none for a continuation byte, two for a lead byte of four.
-      if (byte < 0x80 || byte >= 0xc0) units += byte >= 0xf0 ? 2 : 1
-    }
-    ends[i] = units
-    const first = data[at - length] as number
-    if (length > 0 && first >= 0x80 && first < 0xc0)
-      throw new GgufError(`Key ${show(key)} has invalid UTF-8 at ${i}`, offset + at - length)
+    view.setFloat64(at, 0)
+    at += 8 + length
   }
   let text: string
   try {
-    text = strictUtf8.decode(joined)
+    text = strictUtf8.decode(copy)
   } catch {
     throw new GgufError(`Key ${show(key)} has a string that is not valid UTF-8`, offset)
   }
-  const out = new Array<string>(count)
-  for (let i = 0, from = 0; i < count; i++) {
-    const end = ends[i] as number
-    out[i] = text.slice(from, end)
-    from = end
+  const parts = text.split(SEPARATOR)
+  parts.shift()
+  // A string with a NUL of its own leaves one over, or makes one part more.
+  if (parts.length === count && !parts.some((part) => part.includes("\0"))) return parts
+  return decodeOneByOne(data, count)
+}
+
+function decodeOneByOne(data: Uint8Array, count: number): string[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  const out: string[] = []
+  for (let at = 0; out.length < count;) {
+    const from = at + 8
+    at = from + view.getUint32(at, true)
+    out.push(strictUtf8.decode(data.subarray(from, at)))
   }
   return out
 }

@@ -59,7 +59,7 @@ function readArray(cursor: Cursor, source: ByteSource, key: string): GgufValue {
   const least = elem === "str" ? 8 : VALUE_BYTES[elem]
   const count = cursor.count(`The length of key ${show(key)}`, LIMITS.arrayElements, least)
   const offset = cursor.pos
-  if (elem === "str") for (let i = 0; i < count; i++) cursor.stringBytes(what, LIMITS.stringBytes)
+  if (elem === "str") cursor.skipStrings(count, what, LIMITS.stringBytes)
   else cursor.skip(count * least, what)
   return lazyArray(source, key, { elem, count, offset, bytes: cursor.pos - offset })
 }

@@ -24,7 +24,7 @@ const families: [RegExp, Family][] = [
   [/(^|\.)ffn_(gate|up)_exps\.weight$/, "expertGateUp"],
   [/(^|\.)ffn_down_exps\.weight$/, "expertDown"],
   [/(^|\.)ffn_(gate|up|down)_shexp\.weight$/, "sharedExpert"],
-  [/(^|\.)attn_(q_a|q_b|kv|output_a|output_b)\.weight$/, "attention"],
+  [/^(blk|mtp)\.\d+\.attn_(q_a|q_b|kv|output_a|output_b)\.weight$/, "attention"],
   [/^mtp\.\d+\.(e|h)_proj\.weight$/, "attention"],
   [/(^|[._])hc_(attn_|ffn_|head_)?fn\.weight$/, "hyperConnection"],
   [/(^|\.)ffn_gate_inp\.weight$/, "router"],

@@ -16,6 +16,7 @@ describe("recipe", () => {
     expect(familyOf("blk.7.attn_kv.weight")).toBe("attention")
     expect(familyOf("blk.7.indexer_compressor_norm.weight")).toBe("vector")
     expect(familyOf("blk.7.indexer.proj.weight")).toBe("indexer")
+    expect(familyOf("blk.7.indexer.attn_q_b.weight")).toBe("indexer")
     expect(familyOf("blk.7.exp_probs_b.bias")).toBe("vector")
     expect(familyOf("mtp.0.hc_head_fn.weight")).toBe("hyperConnection")
     expect(familyOf("mtp.0.enorm.weight")).toBe("vector")
