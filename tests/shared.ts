@@ -1,9 +1,14 @@
 import { existsSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { resolve } from "node:path"
 
-/** The folder with the full goldens: env DS4_SHARED, else ../shared beside the repository, else
- *  undefined (then a test skips and says so). */
+let said = false
+
+/** The folder of full golden data: `DS4_SHARED`, or `../shared` beside the repository. Tests that
+ *  need it skip where it is not; that is said once. */
 export function sharedDir(): string | undefined {
-  const dir = process.env.DS4_SHARED ?? resolve(import.meta.dir, "../../shared")
-  return existsSync(join(dir, "golden")) ? dir : undefined
+  const path = process.env["DS4_SHARED"] || resolve(import.meta.dir, "../../shared")
+  if (existsSync(path)) return path
+  if (!said) console.log(`No full goldens at ${path} (DS4_SHARED): those tests are skipped`)
+  said = true
+  return undefined
 }
