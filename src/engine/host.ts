@@ -1,0 +1,78 @@
+/** The Worker's side: owns the engine, runs its scheduler, and lets messages in between layers
+ *  (design D1). */
+import { Engine } from "../generate/engine.ts"
+import type { GenerateEvent } from "../generate/types.ts"
+import type { FromEngine, ToEngine } from "./protocol.ts"
+
+export interface Port {
+  postMessage(message: FromEngine): void
+}
+
+export class EngineHost {
+  readonly #port: Port
+  #engine: Engine | null = null
+  #running = false
+  readonly #aborts = new Map<number, () => void>()
+  #events: [number, GenerateEvent][] = []
+
+  constructor(port: Port) {
+    this.#port = port
+  }
+
+  /** Takes one message of the main thread. */
+  receive(message: ToEngine): void {
+    switch (message.type) {
+      case "open":
+        return this.#open(message)
+      case "abort":
+        return this.#aborts.get(message.id)?.()
+      case "generate": {
+        const { id, request } = message
+        const abort = this.#engine!.start(request, (event) => {
+          this.#events.push([id, event])
+          if (event.type === "end") this.#aborts.delete(id)
+        })
+        this.#aborts.set(id, abort)
+        if (!this.#running) void this.#run()
+      }
+    }
+  }
+
+  #open({ model, options }: ToEngine & { type: "open" }): void {
+    try {
+      this.#engine = Engine.open(model, options)
+      this.#port.postMessage({ type: "ready", info: this.#engine.info })
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error))
+      this.#port.postMessage({ type: "failed", error: { name, message } })
+    }
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true
+    const { scheduler } = this.#engine!
+    let lastTurn = performance.now()
+    while (scheduler.busy) {
+      for (const _ of scheduler.step()) {
+        if (performance.now() - lastTurn < TURN_MS) continue
+        await turn()
+        lastTurn = performance.now()
+      }
+      this.#flush()
+      await turn()
+      lastTurn = performance.now()
+    }
+    this.#running = false
+  }
+
+  #flush(): void {
+    if (this.#events.length === 0) return
+    this.#port.postMessage({ type: "events", events: this.#events })
+    this.#events = []
+  }
+}
+
+/** Between layers, messages are let in when the last turn is this long ago. */
+const TURN_MS = 5
+/** One turn of the event loop, about 2 µs: what has come by postMessage is delivered. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve))

@@ -1,0 +1,15 @@
+/** Messages between the main thread and the engine's Worker. */
+import type { EngineInfo } from "../generate/engine.ts"
+import type { GenerateEvent, GenerateRequest } from "../generate/types.ts"
+import type { ModelSource, OpenOptions } from "../session/open.ts"
+
+export type ToEngine =
+  | { type: "open"; model: ModelSource; options: OpenOptions }
+  | { type: "generate"; id: number; request: GenerateRequest }
+  | { type: "abort"; id: number }
+
+export type FromEngine =
+  | { type: "ready"; info: EngineInfo }
+  | { type: "failed"; error: { name: string; message: string } }
+  /** All that happened in one step, in order. */
+  | { type: "events"; events: [id: number, event: GenerateEvent][] }

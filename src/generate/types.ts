@@ -1,0 +1,56 @@
+/** Requests and events of generation. Plain data: they cross to the engine's Worker as messages. */
+import type { ChatEvent } from "../chat/types.ts"
+import type { SamplingParams } from "../session/sampler.ts"
+
+export interface GenerateRequest {
+  /** The prompt, rendered and encoded. */
+  ids: number[]
+  /** How to read the output: as text, or by the chat protocol, beginning inside the reasoning
+   *  (`<think>` was the prompt's end) or after it. */
+  format: "raw" | "thinking" | "answer"
+  maxTokens: number
+  sampling?: Partial<SamplingParams>
+  /** Texts that end the output and do not appear in it; looked for in visible text only. */
+  stop?: string[]
+  /** Positions of the prompt where a later request is likely to branch off: turn starts. */
+  marks?: number[]
+}
+
+/** stop: the model ended, or a stop string was met; tool_calls: it ended with calls; length: no more
+ *  tokens or no more context; abort: the caller's wish, or an error. */
+export type FinishReason = "stop" | "tool_calls" | "length" | "abort"
+
+export interface Usage {
+  promptTokens: number
+  /** Prompt tokens that were not computed because an earlier request had left them. */
+  cachedTokens: number
+  completionTokens: number
+}
+
+export interface Timings {
+  /** From the request to the end of its prompt. */
+  prefillMs: number
+  /** From the request to the first token. */
+  firstTokenMs: number
+  /** From the first token to the last. */
+  decodeMs: number
+}
+
+export interface GenerateEnd {
+  type: "end"
+  reason: FinishReason
+  /** All generated ids, the end token included. */
+  ids: number[]
+  /** Their text without the end token, reasoning and markup included. */
+  text: string
+  usage: Usage
+  timings: Timings
+  error?: { name: string; message: string }
+}
+
+export type GenerateEvent =
+  | { type: "prefill"; done: number; total: number; cached: number }
+  /** One token was chosen; its text may come later, with others. */
+  | { type: "token"; id: number; logprob: number }
+  | Exclude<ChatEvent, { type: "done" }>
+  | GenerateEnd
