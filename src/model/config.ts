@@ -2,6 +2,7 @@
  *  model's values and the range in which this engine works; any consistent shape runs (design D10). */
 import { GgufError } from "../errors.ts"
 import type { Metadata } from "../gguf/metadata.ts"
+import { foreignHint } from "./foreign.ts"
 
 /** Tokens in a page of KV memory. A ratio-128 block is then always whole. */
 export type CompressRatio = 0 | 4 | 128
@@ -122,6 +123,7 @@ export function readConfig(md: Metadata): Config {
     throw new GgufError(
       `This is a model of architecture "${architecture}"; ds4 runs "deepseek4" (DeepSeek V4 Flash)`,
     )
+  checkKeys(md)
   const scalars = {} as Record<ScalarName, number>
   for (const row of TABLE) scalars[row.name] = readScalar(md, row)
   for (const [key, value, required] of FIXED) checkFixed(md, P + key, value, required)
@@ -140,6 +142,23 @@ export function readConfig(md: Metadata): Config {
   }
   checkConsistent(config)
   return config
+}
+
+const REQUIRED: readonly string[] = [
+  ...TABLE.map((row) => row.key),
+  ...FIXED.filter(([, , required]) => required).map(([key]) => key),
+  "attention.value_length",
+  "attention.compress_ratios",
+  "swiglu_clamp_exp",
+].map((key) => P + key)
+
+/** Throws if a key is missing, and names the foreign key that stands in its place. */
+function checkKeys(md: Metadata): void {
+  const missing = REQUIRED.find((key) => !md.has(key))
+  if (missing === undefined) return
+  const known = new Set([...REQUIRED, ...FIXED.map(([key]) => P + key)])
+  const foreign = [...md.keys()].filter((key) => key.startsWith(P) && !known.has(key))
+  throw new GgufError(`Key "${missing}" is missing${foreignHint(missing, foreign)}`)
 }
 
 function readScalar(md: Metadata, row: Row): number {

@@ -55,11 +55,11 @@ export interface KvSizes {
   sequenceBytes: number
 }
 
+/** What a backend decides of memory: how it stores rows. */
+export type RowSizes = Pick<Backend, "kvRowBytes" | "indexRowBytes">
+
 /** Sizes for a model on a backend. Spec §17.2, with packed rows. */
-export function kvSizes(
-  c: Config,
-  backend: Pick<Backend, "kvRowBytes" | "indexRowBytes">,
-): KvSizes {
+export function kvSizes(c: Config, backend: RowSizes): KvSizes {
   const row = backend.kvRowBytes(c.headDim, c.ropeDim)
   const index = backend.indexRowBytes(c.indexHeadDim)
   const sizes = { pageBytes: 0, resumePointBytes: 0, sequenceBytes: 0 }

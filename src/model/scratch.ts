@@ -1,6 +1,7 @@
 /** Every activation buffer of a step: name, shape, purpose. All memory is taken when the model is
  *  opened; a step of n rows sees the first n rows of each buffer. */
 import type { Backend } from "../ops/backend.ts"
+import type { RowSizes } from "./kv-cache.ts"
 import { PAGE_TOKENS } from "../ops/ops.ts"
 import { ROW_WORDS } from "../ops/shapes.ts"
 import { type DeviceBuffer, Tensor, type TensorType } from "../ops/tensor.ts"
@@ -178,13 +179,17 @@ export class Scratch {
 
 /** Bytes that Scratch takes, without taking them. */
 export function scratchBytes(
-  backend: Backend,
+  backend: RowSizes,
   c: Config,
   maxRows: number,
   maxOutputs: number,
 ): number {
-  const none = { ...backend, alloc: (bytes: number) => ({ address: 0, bytes }) }
-  return new Scratch(none as Backend, c, maxRows, maxOutputs).bytes
+  const none = {
+    kvRowBytes: (dim: number, ropeDim: number) => backend.kvRowBytes(dim, ropeDim),
+    indexRowBytes: (dim: number) => backend.indexRowBytes(dim),
+    alloc: (bytes: number) => ({ address: 0, bytes }),
+  }
+  return new Scratch(none as Partial<Backend> as Backend, c, maxRows, maxOutputs).bytes
 }
 
 /** Rows per step that pay off without taking much memory: one page. */

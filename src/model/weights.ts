@@ -4,6 +4,7 @@ import { GgufError, ShapeError } from "../errors.ts"
 import type { GgmlType, GgufFile } from "../gguf/types.ts"
 import { type DeviceBuffer, Tensor } from "../ops/tensor.ts"
 import type { CompressRatio, Config } from "./config.ts"
+import { foreignHint } from "./foreign.ts"
 
 /** Weights of one hyper-connection: fn [2hc + hc², hc · dim], scale [3], base [2hc + hc²]. */
 export interface HcWeights {
@@ -84,15 +85,21 @@ class Binder {
   readonly #file: GgufFile
   readonly #buffer: DeviceBuffer
   readonly #used = new Set<string>()
+  #missing: { name: string; dims: readonly number[]; type: GgmlType } | null = null
 
   constructor(file: GgufFile, buffer: DeviceBuffer) {
     this.#file = file
     this.#buffer = buffer
   }
 
+  /** A tensor by name. One that is missing is reported by `finish`, when it is known which names of
+   *  the file nobody asked for. */
   bind(name: string, dims: readonly number[], types: readonly GgmlType[]): Tensor {
     const info = this.#file.tensors.get(name)
-    if (!info) throw new GgufError(`Tensor "${name}" is missing, ${types[0]} [${dims}] is wanted`)
+    if (!info) {
+      this.#missing ??= { name, dims, type: types[0]! }
+      return new Tensor({ address: 0, bytes: Infinity }, 0, types[0]!, dims)
+    }
     const found = info.dims.toReversed()
     if (found.length !== dims.length || found.some((d, i) => d !== dims[i]))
       throw new GgufError(
@@ -104,6 +111,8 @@ class Binder {
         `Cannot bind "${name}": type is ${info.type}, expected ${types.join(" or ")}`,
         info.offset,
       )
+    if (info.offset % 4 !== 0)
+      throw new GgufError(`Cannot bind "${name}": its bytes are not aligned to 4`, info.offset)
     this.#used.add(name)
     return new Tensor(this.#buffer, info.offset, info.type, dims)
   }
@@ -116,11 +125,25 @@ class Binder {
     return this.bind(name, dims, DENSE)
   }
 
-  /** Names in the file that nothing asked for. */
-  unused(): string[] {
-    return [...this.#file.tensors.keys()].filter((name) => !this.#used.has(name))
+  /** Names in the file that nothing asked for. @throws GgufError if anything was missing, with the
+   *  name of the tensor that seems to stand in its place. */
+  finish(): string[] {
+    const unused = [...this.#file.tensors.keys()].filter((name) => !this.#used.has(name))
+    if (!this.#missing) return unused
+    const { name, dims, type } = this.#missing
+    const layer = name.match(/^blk\.\d+\./)?.[0] ?? ""
+    const size = elements(dims)
+    const inPlace = unused.filter(
+      (other) => other.startsWith(layer) && elements(this.#file.tensors.get(other)!.dims) === size,
+    )
+    const hint = foreignHint(name, inPlace)
+    throw new GgufError(
+      `Tensor "${name}" is missing, ${type} [${dims.toReversed()}] is wanted${hint}`,
+    )
   }
 }
+
+const elements = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1)
 
 /** Binds every tensor of the model to its place in the mapped file; copies nothing.
  *  `extra` lists tensors of the file that the model does not use.
@@ -143,8 +166,10 @@ export function bindWeights(
     output: b.dense("output.weight", c.vocabSize, c.dim),
     layers: Array.from({ length: c.nLayers }, (_, l) => bindLayer(b, c, l)),
   }
+  const extra = b.finish()
+  weights.layers.forEach(checkExpertTypes)
   checkValues(file, buffer, c)
-  return { weights, extra: b.unused() }
+  return { weights, extra }
 }
 
 function bindHc(b: Binder, c: Config, name: string): HcWeights {
@@ -210,7 +235,7 @@ function bindFfn(b: Binder, c: Config, l: number) {
   const n = `blk.${l}.`
   const up = [c.nExperts, c.expertDim, c.dim]
   const hash = l < c.nHashLayers
-  const ffn = {
+  return {
     ffn_norm: b.f32(`${n}ffn_norm.weight`, c.dim),
     ffn_gate_inp: b.dense(`${n}ffn_gate_inp.weight`, c.nExperts, c.dim),
     ffn_gate_tid2eid: hash
@@ -224,12 +249,14 @@ function bindFfn(b: Binder, c: Config, l: number) {
     ffn_up_shexp: b.dense(`${n}ffn_up_shexp.weight`, c.expertDim, c.dim),
     ffn_down_shexp: b.dense(`${n}ffn_down_shexp.weight`, c.dim, c.expertDim),
   }
-  if (ffn.ffn_gate_exps.type !== ffn.ffn_up_exps.type)
-    throw new GgufError(
-      `Layer ${l}: "ffn_gate_exps" is ${ffn.ffn_gate_exps.type} and "ffn_up_exps" is ` +
-        `${ffn.ffn_up_exps.type}; both must share a type`,
-    )
-  return ffn
+}
+
+function checkExpertTypes(w: LayerWeights, l: number): void {
+  if (w.ffn_gate_exps.type === w.ffn_up_exps.type) return
+  throw new GgufError(
+    `Layer ${l}: "ffn_gate_exps" is ${w.ffn_gate_exps.type} and "ffn_up_exps" is ` +
+      `${w.ffn_up_exps.type}; both must share a type`,
+  )
 }
 
 /** Largest F32 tensor whose values are looked at when a file is opened. */

@@ -17,6 +17,13 @@ export interface CandidateRow {
   logits(): Float32Array
 }
 
+/** Where the parts of the memory for maxRows rows lie, and how large it is. */
+export function candidateLayout(maxRows: number) {
+  const list = 4 * maxRows * CANDIDATE_LIMIT
+  const ids = Math.ceil((4 * maxRows * CANDIDATE_WORDS) / 64) * 64
+  return { ids, values: ids + list, delta: ids + 2 * list, bytes: ids + 2 * list + 4 * maxRows }
+}
+
 export class Candidates {
   readonly #ops: Ops
   readonly #buffer: DeviceBuffer
@@ -24,16 +31,14 @@ export class Candidates {
   readonly #info: Int32Array
   readonly #infoF32: Float32Array
   readonly #delta: Float32Array
-  readonly #offsets: { ids: number; values: number; delta: number }
+  readonly #offsets: ReturnType<typeof candidateLayout>
 
   /** Memory for up to maxRows rows at a time. */
   constructor(ops: Ops, maxRows: number) {
     this.#ops = ops
     this.#maxRows = maxRows
-    const list = 4 * maxRows * CANDIDATE_LIMIT
-    const ids = Math.ceil((4 * maxRows * CANDIDATE_WORDS) / 64) * 64
-    this.#offsets = { ids, values: ids + list, delta: ids + 2 * list }
-    this.#buffer = ops.backend.alloc(ids + 2 * list + 4 * maxRows, "sampling candidates")
+    this.#offsets = candidateLayout(maxRows)
+    this.#buffer = ops.backend.alloc(this.#offsets.bytes, "sampling candidates")
     this.#info = new Int32Array(maxRows * CANDIDATE_WORDS)
     this.#infoF32 = new Float32Array(this.#info.buffer)
     this.#delta = new Float32Array(maxRows)

@@ -7,13 +7,15 @@ import { ContextError } from "../errors.ts"
 import { readGguf } from "../gguf/reader.ts"
 import { bytesSource } from "../gguf/source.ts"
 import type { GgufFile } from "../gguf/types.ts"
-import { type Config, readConfig } from "../model/config.ts"
-import { kvSizes } from "../model/kv-cache.ts"
+import { type Config, readConfig, ropeFrequencies } from "../model/config.ts"
+import { kvSizes, type RowSizes } from "../model/kv-cache.ts"
 import { scratchBytes } from "../model/scratch.ts"
-import type { Backend, BackendName } from "../ops/backend.ts"
+import type { BackendName } from "../ops/backend.ts"
 import { type BackendOptions, openBackend } from "../ops/open.ts"
 import { PAGE_TOKENS } from "../ops/ops.ts"
+import { candidateLayout } from "./candidates.ts"
 import { DEFAULTS, Runtime, type RuntimeOptions } from "./runtime.ts"
+import { RESUME_EVERY_PAGES, RESUME_LIVE_PAGES } from "./sequence.ts"
 
 /** A model's bytes: a file to map, or memory (a compiled executable cannot map a file inside itself). */
 export type ModelSource = { path: string } | { bytes: Uint8Array; name: string }
@@ -44,7 +46,8 @@ export function openRuntime(model: ModelSource, options: OpenOptions = {}): Runt
   const backend = openBackend(options.backend ?? "cpu", options)
   const config = readConfig(file.metadata)
   const plan = planMemory(config, backend, file.source.size, options)
-  const context = options.context ?? Math.min(DEFAULT_CONTEXT, config.contextLength, plan.largest)
+  const fitting = Math.max(PAGE_TOKENS, Math.min(config.contextLength, plan.largest))
+  const context = options.context ?? Math.min(DEFAULT_CONTEXT, fitting)
   const wanted = plan.bytesAt(context)
   if (wanted > plan.available)
     throw new ContextError(
@@ -54,39 +57,79 @@ export function openRuntime(model: ModelSource, options: OpenOptions = {}): Runt
   return new Runtime(file, backend, { ...options, context })
 }
 
+/** Where the memory beside the weights goes, in bytes: what Runtime, Scheduler and PageTree take. */
+export interface MemoryParts {
+  /** KV pages of 128 tokens, and how many. */
+  pages: number
+  nPages: number
+  pageTable: number
+  /** Rings and frontiers of the live sequences. */
+  sequences: number
+  /** Resume points in host memory, at most, and how many. */
+  resume: number
+  nResume: number
+  /** Activations, logits, rotation frequencies, sampling candidates. */
+  scratch: number
+  total: number
+}
+
+/** The memory that a context takes on a backend. */
+export function memoryAt(
+  c: Config,
+  backend: RowSizes,
+  context: number,
+  o: Partial<RuntimeOptions> = {},
+): MemoryParts {
+  const { nSeqs, maxRows, maxOutputs, resumeBytes } = { ...DEFAULTS, ...o }
+  const sizes = kvSizes(c, backend)
+  const tableLen = Math.ceil(context / PAGE_TOKENS)
+  const nPages = o.nPages ?? tableLen * nSeqs
+  const wanted = Math.min(tableLen, RESUME_LIVE_PAGES + Math.floor(tableLen / RESUME_EVERY_PAGES))
+  const nResume = Math.min(wanted * nSeqs, Math.floor(resumeBytes / sizes.resumePointBytes))
+  const parts = {
+    pages: nPages * sizes.pageBytes,
+    nPages,
+    pageTable: 4 * tableLen * nSeqs,
+    sequences: nSeqs * sizes.sequenceBytes,
+    resume: nResume * sizes.resumePointBytes,
+    nResume,
+    scratch:
+      scratchBytes(backend, c, maxRows, maxOutputs) +
+      2 * ropeFrequencies(c, false).byteLength +
+      candidateLayout(maxOutputs).bytes,
+  }
+  const { pages, pageTable, sequences, resume, scratch } = parts
+  return { ...parts, total: pages + pageTable + sequences + resume + scratch }
+}
+
 export interface MemoryPlan {
   /** Bytes left for everything but the weights. */
   available: number
   /** Bytes of KV memory, resume points and scratch for a context. */
   bytesAt(context: number): number
-  /** The largest context, in whole pages, that fits. */
+  /** The largest context, in whole pages, that fits; 0 if none does. */
   largest: number
 }
 
-/** What a context costs on a backend, and how large it can be. Exact: pages, sequences and scratch are
- *  what KvCache and Scratch take. */
+/** What a context costs on a backend, and how large it can be. */
 export function planMemory(
   c: Config,
-  backend: Backend,
+  backend: RowSizes,
   weightBytes: number,
   o: Partial<RuntimeOptions> & { memoryBytes?: number } = {},
 ): MemoryPlan {
-  const { nSeqs, maxRows, maxOutputs, resumeBytes } = { ...DEFAULTS, ...o }
-  const sizes = kvSizes(c, backend)
-  const scratch = scratchBytes(backend, c, maxRows, maxOutputs)
-  const bytesAt = (context: number) => {
-    const tableLen = Math.ceil(context / PAGE_TOKENS)
-    const pages = o.nPages ?? tableLen * nSeqs
-    const tables = 4 * tableLen * nSeqs
-    const resume = Math.min(resumeBytes, sizes.resumePointBytes * (2 + tableLen / 16))
-    return scratch + tables + nSeqs * sizes.sequenceBytes + pages * sizes.pageBytes + resume
-  }
+  const bytesAt = (context: number) => memoryAt(c, backend, context, o).total
   const memory = o.memoryBytes ?? availableMemory()
   // Weights that fit stay in memory beside the cache; weights that do not are paged in and out.
   const available = weightBytes < memory ? memory - weightBytes : memory / 2
-  let pages = Math.floor(c.contextLength / PAGE_TOKENS)
-  while (pages > 1 && bytesAt(pages * PAGE_TOKENS) > available) pages = Math.floor(pages * 0.9)
-  return { available, bytesAt, largest: pages * PAGE_TOKENS }
+  let fits = 0
+  let tooMany = Math.floor(c.contextLength / PAGE_TOKENS) + 1
+  while (tooMany - fits > 1) {
+    const pages = Math.floor((fits + tooMany) / 2)
+    if (bytesAt(pages * PAGE_TOKENS) <= available) fits = pages
+    else tooMany = pages
+  }
+  return { available, bytesAt, largest: fits * PAGE_TOKENS }
 }
 
 /** Memory that programs can still take: page cache counts as free. */

@@ -8,9 +8,9 @@ import type { ResumePoint } from "./resume.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** Resume points are kept for good at every so many pages. */
-const RESUME_EVERY_PAGES = 16
+export const RESUME_EVERY_PAGES = 16
 /** … and at the last pages of a live sequence. */
-const RESUME_LIVE_PAGES = 2
+export const RESUME_LIVE_PAGES = 2
 
 /** A full page whose logits nobody has looked at yet. */
 interface PendingPage {
