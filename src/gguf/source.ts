@@ -4,7 +4,8 @@ import type { ByteSource } from "./types.ts"
 
 /** A model in memory, for instance one embedded in the executable. */
 export function bytesSource(data: Uint8Array, name = "memory"): ByteSource {
-  let open: Uint8Array | undefined = data
+  // A Buffer's slice() is no copy, unlike a Uint8Array's; so it is seen as one.
+  let open: Uint8Array | undefined = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
   function at(offset: number, length: number): Uint8Array {
     if (!open) throw new GgufError(`Cannot read ${name}: it is closed`)
     checkRange(name, open.byteLength, offset, length)
