@@ -1,6 +1,6 @@
 /** Reads the inside of a block of tool calls; see parser.ts. */
 
-import { Markers } from "./feed.ts"
+import { Markers, isBlank } from "./feed.ts"
 import type { Feed, Steps } from "./feed.ts"
 import { escapeJson } from "./json.ts"
 import { DSML, EOS } from "./prompts.ts"
@@ -268,8 +268,9 @@ export class CallReader {
   /** Whether a parameter tag is next, perhaps after white space. */
   *#nests(): Steps<boolean> {
     const tags = SPELLINGS.map((spelling) => `<${spelling}parameter`)
-    for (;;) {
-      const text = this.#feed.text.replace(/^[ \t\r\n]+/, "")
+    for (let at = 0; ;) {
+      while (isBlank(this.#feed.text.charCodeAt(at))) at++
+      const text = this.#feed.text.slice(at)
       if (tags.some((tag) => text.startsWith(tag))) return true
       if (this.#feed.ended || !tags.some((tag) => tag.startsWith(text))) return false
       yield

@@ -3,6 +3,9 @@
 
 import { EOS } from "./prompts.ts"
 
+/** ASCII white space. */
+export const isBlank = (c: number): boolean => c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09
+
 /** A parser's steps: it yields to ask for more text. */
 export type Steps<T> = Generator<undefined, T, undefined>
 
@@ -116,8 +119,13 @@ export class Feed {
   /** Whether the end token, which is next, ends the output. Only white space and more end tokens may
    *  follow it; they are dropped. */
   *ends(): Steps<boolean> {
-    for (;;) {
-      const rest = this.text.slice(EOS.length).replaceAll(EOS, "").trimStart()
+    for (let at = EOS.length; ;) {
+      while (at < this.text.length) {
+        if (this.text.startsWith(EOS, at)) at += EOS.length
+        else if (isBlank(this.text.charCodeAt(at))) at++
+        else break
+      }
+      const rest = this.text.slice(at)
       if (rest !== "" && (this.ended || !EOS.startsWith(rest))) return false
       if (this.ended) break
       yield

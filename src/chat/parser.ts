@@ -5,7 +5,7 @@
 
 import { Broken, CallReader, SPELLINGS } from "./calls.ts"
 import type { Sink } from "./calls.ts"
-import { Feed, Markers } from "./feed.ts"
+import { Feed, Markers, isBlank } from "./feed.ts"
 import type { Steps } from "./feed.ts"
 import { BOS, DSML, END_THINK, EOS, THINK } from "./prompts.ts"
 import type { ChatDone, ChatEvent, ParseErrorCode } from "./types.ts"
@@ -135,13 +135,16 @@ export class OutputParser {
 
   /** Emits content; white space at its end is held until more comes. */
   #say(text: string): void {
-    const all = this.#held + text
-    const shown = all.replace(/[ \t\r\n]+$/, "")
-    this.#held = all.slice(shown.length)
-    if (shown === "") return
+    let end = text.length
+    while (end > 0 && isBlank(text.charCodeAt(end - 1))) end--
+    if (end === 0) {
+      this.#held += text
+      return
+    }
     if (this.#afterCalls) this.#note("text_after_calls")
     this.#afterCalls = false
-    this.#events.push({ type: "text", text: shown })
+    this.#events.push({ type: "text", text: this.#held + text.slice(0, end) })
+    this.#held = text.slice(end)
   }
 
   /** A block of calls, or what turns out to be none. */
