@@ -1,0 +1,87 @@
+/* Dot products of weight rows with activation rows, the heart of matmul and experts.
+ *
+ * The result of a pair of rows depends on nothing but the two rows (design D9). Float weights: 16
+ * lanes, element i in lane i mod 16. Quantized weights meet activations of 8 bits; products are summed
+ * in exact integers over 4 neighbours, which gives 8 lanes for each 32 elements. Blocks of 32 have
+ * f32 scales and use 16 lanes, the odd blocks the upper 8. Super-blocks of 256 multiply their integer
+ * sub-scales in, sum to 8 integers, and use 8 lanes; minimums are one integer for a super-block and an
+ * f32 sum of their own. All end in the tree of sum16 or sum8. */
+#ifndef DS4_DOT_H
+#define DS4_DOT_H
+
+#include "simd.h"
+
+/* At most so many activation rows a call, so that their sums stay in L1 while a weight row passes. */
+#define DS4_X_TILE 64
+
+/* An activation row, in the form that its partner's type asks for (ds4_x_form). */
+typedef struct {
+  const float *f;      /* DS4_X_F32 */
+  const int8_t *q;     /* codes, |q| ≤ 127 */
+  const float *d;      /* their scales, one for each 32 (Q8_0) or 256 (Q8_K) */
+  const int16_t *sums; /* sums of each 16 codes, Q8_K only */
+} ds4_x;
+
+/* out[w + x · out_x] = dot(weight row w, activation row x). */
+typedef struct {
+  const ds4_tables *tables;
+  const uint8_t *w; /* [n_w] rows, w_bytes apart */
+  uint64_t w_bytes;
+  const ds4_x *x; /* [n_x], n_x ≤ DS4_X_TILE */
+  float *out;
+  uint64_t out_x;
+  uint32_t n_w, n_x, n_in;
+} ds4_dot;
+
+typedef void ds4_dot_fn(const ds4_dot *d);
+
+void DS4_FN(dot_f32)(const ds4_dot *d);
+void DS4_FN(dot_f16)(const ds4_dot *d);
+void DS4_FN(dot_bf16)(const ds4_dot *d);
+void DS4_FN(dot_q8_0)(const ds4_dot *d);
+void DS4_FN(dot_mxfp4)(const ds4_dot *d);
+void DS4_FN(dot_q2_k)(const ds4_dot *d);
+void DS4_FN(dot_q4_k)(const ds4_dot *d);
+void DS4_FN(dot_iq2_xxs)(const ds4_dot *d);
+
+static inline ds4_dot_fn *dot_of(uint32_t type) {
+  switch (type) {
+  case DS4_F32: return DS4_FN(dot_f32);
+  case DS4_F16: return DS4_FN(dot_f16);
+  case DS4_BF16: return DS4_FN(dot_bf16);
+  case DS4_Q8_0: return DS4_FN(dot_q8_0);
+  case DS4_MXFP4: return DS4_FN(dot_mxfp4);
+  case DS4_Q2_K: return DS4_FN(dot_q2_k);
+  case DS4_Q4_K: return DS4_FN(dot_q4_k);
+  default: return DS4_FN(dot_iq2_xxs);
+  }
+}
+
+/* Bytes that a quantized row of n elements takes; 0 for DS4_X_F32, which needs no copy. */
+static inline uint64_t x_bytes(uint32_t form, uint64_t n) {
+  if (form == DS4_X_F32) return 0;
+  const uint64_t scales = form == DS4_X_Q8_0 ? n / 32 * 4 : n / 256 * 4 + n / 16 * 2;
+  return ds4_round_up(n, 64) + ds4_round_up(scales, 64);
+}
+
+/* Row `row` of activations: f32 rows of n at `x`, or quantized ones at `storage`. */
+DS4_INLINE ds4_x x_row(uint32_t form, const float *x, uint8_t *storage, uint64_t row, uint64_t n) {
+  if (form == DS4_X_F32) return (ds4_x){.f = x + row * n};
+  uint8_t *at = storage + row * x_bytes(form, n);
+  uint8_t *scales = at + ds4_round_up(n, 64);
+  return (ds4_x){.q = (int8_t *)at,
+                 .d = (float *)scales,
+                 .sums = form == DS4_X_Q8_K ? (int16_t *)(scales + n / 256 * 4) : NULL};
+}
+
+/* Quantizes n_rows rows of n into storage, [n_rows] of x_bytes; nothing to do for DS4_X_F32. */
+void DS4_FN(quantize_rows)(ds4_ctx *ctx, uint32_t form, const float *x, uint8_t *storage,
+                           uint64_t n_rows, uint64_t n);
+/* Weights of one row or a part of it, n of them, as f32: bit-equal to src/quant/decode.ts. */
+void DS4_FN(dequantize)(const ds4_tables *t, uint32_t type, const uint8_t *bytes, uint64_t n,
+                        float *out);
+
+/* Items below which a second thread costs more than it saves, at `work` operations an item. */
+static inline uint64_t grain_of(uint64_t work) { return 20000 / (work + 1) + 1; }
+
+#endif

@@ -1,0 +1,155 @@
+/* Vectors, and all that an instruction set may say about them. Kernels use vectors of fixed width
+ * whatever the machine has, so their sums have the same order, and the same bits, everywhere.
+ *
+ * To add an instruction set, write simd_<isa>.h with the five functions of the list below, and add
+ * its line to build.zig and to dispatch.c. Its second line, `cc: flags`, is for builds without Zig.
+ *
+ *   fma8, fma16   a·b + c in every lane, rounded once
+ *   widen_f16     16 halves to f32, exact
+ *   dot32         acc[i] + scale[2i] · Σ_{j<4} w[4i + j] · x[4i + j] for 8 lanes, exact; |x| ≤ 127;
+ *                 scale has 16 entries of which 2i and 2i + 1 are equal
+ *   dot32_unsigned  the same for w ≥ 0 */
+#ifndef DS4_SIMD_H
+#define DS4_SIMD_H
+
+#include "cpu.h"
+
+#define DS4_INLINE static inline __attribute__((always_inline))
+
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef int32_t i32x8 __attribute__((vector_size(32)));
+typedef int16_t i16x16 __attribute__((vector_size(32)));
+typedef int8_t i8x32 __attribute__((vector_size(32)));
+typedef uint8_t u8x32 __attribute__((vector_size(32)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+
+#define DS4_LOAD(type, p) ds4_load_##type(p)
+#define DS4_DEFINE_LOAD(type)                                                     \
+  DS4_INLINE type ds4_load_##type(const void *p) {                                \
+    type v;                                                                       \
+    memcpy(&v, p, sizeof v);                                                      \
+    return v;                                                                     \
+  }                                                                               \
+  DS4_INLINE void ds4_store_##type(void *p, type v) { memcpy(p, &v, sizeof v); }
+DS4_DEFINE_LOAD(f32x8)
+DS4_DEFINE_LOAD(f32x16)
+DS4_DEFINE_LOAD(i32x16)
+DS4_DEFINE_LOAD(i16x16)
+DS4_DEFINE_LOAD(i8x32)
+DS4_DEFINE_LOAD(u8x32)
+DS4_DEFINE_LOAD(u16x16)
+
+/* The half at p as f32, by its bits: subnormals by an exact subtraction, no instruction needed. */
+DS4_INLINE f32x16 widen_f16_bits(u16x16 h) {
+  const u32x16 x = __builtin_convertvector(h, u32x16);
+  const u32x16 magnitude = (x & 0x7fff) << 13;
+  const u32x16 is_small = (u32x16)(magnitude < (1u << 23)), is_huge = (u32x16)(magnitude >= (31u << 23));
+  const u32x16 normal = magnitude + (112u << 23) + (is_huge & (112u << 23));
+  const f32x16 small = (f32x16)(magnitude + (113u << 23)) - 0x1p-14f;
+  return (f32x16)((normal & ~is_small) | ((u32x16)small & is_small) | (x & 0x8000) << 16);
+}
+
+#define DS4_SIMD_TEXT(x) #x
+#define DS4_SIMD_NAME(isa) DS4_SIMD_TEXT(simd_##isa.h)
+#define DS4_SIMD_FILE(isa) DS4_SIMD_NAME(isa)
+#include DS4_SIMD_FILE(DS4_ISA)
+
+/* --- portable from here on --- */
+
+DS4_INLINE f32x16 splat16(float v) {
+  return (f32x16){v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v};
+}
+DS4_INLINE f32x8 splat8(float v) { return (f32x8){v, v, v, v, v, v, v, v}; }
+
+/* mask ? a : b, lane by lane; masks are what comparisons give. */
+DS4_INLINE f32x16 select16(i32x16 mask, f32x16 a, f32x16 b) {
+  return (f32x16)((mask & (i32x16)a) | (~mask & (i32x16)b));
+}
+/* The smaller; b where a is NaN. */
+DS4_INLINE f32x16 min16(f32x16 a, f32x16 b) { return select16(a < b, a, b); }
+/* The greater; b where a is NaN. */
+DS4_INLINE f32x16 max16(f32x16 a, f32x16 b) { return select16(a > b, a, b); }
+
+/* The first n floats at p, then zeros. */
+DS4_INLINE f32x16 load_part(const float *p, uint64_t n) {
+  float part[16] = {0};
+  memcpy(part, p, n * sizeof *p);
+  return DS4_LOAD(f32x16, part);
+}
+DS4_INLINE f32x16 load_upto16(const float *p, uint64_t n) {
+  return n >= 16 ? DS4_LOAD(f32x16, p) : load_part(p, n);
+}
+DS4_INLINE void store_upto16(float *p, f32x16 v, uint64_t n) {
+  if (n >= 16) ds4_store_f32x16(p, v);
+  else memcpy(p, &v, n * sizeof *p);
+}
+
+/* The one tree of all sums: halves are added until one lane is left. */
+DS4_INLINE float sum8(f32x8 v) {
+  const float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
+  return (a + c) + (b + d);
+}
+DS4_INLINE f32x8 low8(f32x16 v) {
+  f32x8 half;
+  memcpy(&half, &v, sizeof half);
+  return half;
+}
+DS4_INLINE f32x8 high8(f32x16 v) {
+  f32x8 half;
+  memcpy(&half, (const char *)&v + sizeof half, sizeof half);
+  return half;
+}
+DS4_INLINE float sum16(f32x16 v) { return sum8(low8(v) + high8(v)); }
+
+/* Largest |lane| as bits, which order like the magnitudes they stand for, with NaN above all. */
+DS4_INLINE uint32_t max_bits16(u32x16 v) {
+  uint32_t most = 0;
+  for (int i = 0; i < 16; i++) most = v[i] > most ? v[i] : most;
+  return most;
+}
+DS4_INLINE uint32_t max_abs_bits(const float *x, uint32_t n) {
+  u32x16 most = {0};
+  for (uint32_t i = 0; i < n; i += 16) {
+    const u32x16 v = (u32x16)load_upto16(x + i, n - i) & 0x7fffffffu;
+    const u32x16 more = (u32x16)(v > most);
+    most = (v & more) | (most & ~more);
+  }
+  return max_bits16(most);
+}
+#define DS4_INF_BITS 0x7f800000u
+#define DS4_NAN_BITS 0x7fc00000u
+
+DS4_INLINE float float_of(uint32_t bits) {
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+DS4_INLINE uint32_t bits_of(float f) {
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof bits);
+  return bits;
+}
+
+/* The half at p, any alignment. */
+DS4_INLINE float f16_at(const void *p) {
+  uint16_t h;
+  memcpy(&h, p, sizeof h);
+  const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
+  if (magnitude < 1u << 23) return float_of(sign | bits_of(float_of(magnitude + (113u << 23)) - 0x1p-14f));
+  const uint32_t top = magnitude >= 31u << 23 ? 224u : 112u;
+  return float_of(sign | (magnitude + (top << 23)));
+}
+
+/* The nearest half, ties to even. */
+DS4_INLINE uint16_t f16_bits(float x) {
+  const uint32_t sign = bits_of(x) >> 16 & 0x8000, u = bits_of(x) & 0x7fffffffu;
+  if (u > DS4_INF_BITS) return (uint16_t)(sign | 0x7e00);
+  if (u >= 0x477ff000u) return (uint16_t)(sign | 0x7c00);
+  if (u < 0x38800000u) return (uint16_t)(sign | (bits_of(float_of(u) + 0.5f) - bits_of(0.5f)));
+  return (uint16_t)(sign | (u + 0xfff + (u >> 13 & 1) - (112u << 23)) >> 13);
+}
+
+#endif
