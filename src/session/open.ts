@@ -105,6 +105,8 @@ export function memoryAt(
 export interface MemoryPlan {
   /** Bytes left for everything but the weights. */
   available: number
+  /** Whether the weights stay in memory beside it; else they are read from disk again and again. */
+  weightsFit: boolean
   /** Bytes of KV memory, resume points and scratch for a context. */
   bytesAt(context: number): number
   /** The largest context, in whole pages, that fits; 0 if none does. */
@@ -120,8 +122,8 @@ export function planMemory(
 ): MemoryPlan {
   const bytesAt = (context: number) => memoryAt(c, backend, context, o).total
   const memory = o.memoryBytes ?? availableMemory()
-  // Weights that fit stay in memory beside the cache; weights that do not are paged in and out.
-  const available = weightBytes < memory ? memory - weightBytes : memory / 2
+  const weightsFit = weightBytes < memory
+  const available = weightsFit ? memory - weightBytes : memory / 2
   let fits = 0
   let tooMany = Math.floor(c.contextLength / PAGE_TOKENS) + 1
   while (tooMany - fits > 1) {
@@ -129,7 +131,7 @@ export function planMemory(
     if (bytesAt(pages * PAGE_TOKENS) <= available) fits = pages
     else tooMany = pages
   }
-  return { available, bytesAt, largest: fits * PAGE_TOKENS }
+  return { available, weightsFit, bytesAt, largest: fits * PAGE_TOKENS }
 }
 
 /** Memory that programs can still take: page cache counts as free. */
