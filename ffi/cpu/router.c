@@ -2,8 +2,9 @@
 #include "dot.h"
 #include "vmath.h"
 
-/* √softplus of a logit; e is e^logit. */
+/* √softplus of a logit; e is e^logit. A NaN stays one. */
 static float score(float logit, float e) {
+  if (logit != logit) return logit;
   if (logit > 20.0f) return __builtin_sqrtf(logit);
   if (logit < -20.0f) return __builtin_sqrtf(e);
   return __builtin_sqrtf((float)log1p_f64((double)e));
