@@ -1,5 +1,6 @@
 /** The in-process engine: a runtime with its tokenizer and scheduler. Scripts use it directly; the
  *  command line and the server through a Worker (src/engine). */
+import { type Conversation, encodePrompt, render, type RenderOptions } from "../chat/index.ts"
 import type { Config, ShapeName } from "../model/config.ts"
 import { shapeName } from "../model/config.ts"
 import { kvSizes } from "../model/kv-cache.ts"
@@ -22,6 +23,8 @@ export interface EngineInfo {
   config: Config
   pageBytes: number
 }
+
+type Prompt = Pick<GenerateRequest, "ids" | "format">
 
 export class Engine {
   readonly runtime: Runtime
@@ -51,6 +54,14 @@ export class Engine {
       config,
       pageBytes: kvSizes(config, backend).pageBytes,
     }
+  }
+
+  /** A conversation as the prompt of a request:
+   *  `engine.generate({ ...engine.prompt({ messages }), maxTokens: 100 })`. */
+  prompt(conversation: Conversation, options: RenderOptions = {}): Prompt {
+    const ids = encodePrompt(this.tokenizer, render(conversation, options))
+    const thinks = conversation.thinking ?? options.thinking ?? true
+    return { ids, format: thinks ? "thinking" : "answer" }
   }
 
   /** Queues a request; events come while the scheduler runs. Returns how to stop it. */

@@ -5,7 +5,8 @@ import type { GgufFile } from "../gguf/types.ts"
 import { type Config, readConfig } from "../model/config.ts"
 import { KvCache, kvSizes } from "../model/kv-cache.ts"
 import { type Activations, Scratch } from "../model/scratch.ts"
-import { beginStep, forwardLayer, makeModel, type Model, outputHead } from "../model/transformer.ts"
+import { beginStep, forwardLayer, makeModel, outputHead } from "../model/transformer.ts"
+import type { Model, StepRows } from "../model/transformer.ts"
 import { bindWeights, checkContext } from "../model/weights.ts"
 import type { Backend } from "../ops/backend.ts"
 import { PAGE_TOKENS } from "../ops/ops.ts"
@@ -115,19 +116,39 @@ export class Runtime {
     onLogits?: LogitsReader,
     onLayer?: (layer: number, s: Activations) => void,
   ): Generator<number, void> {
-    for (const { seq, ids } of work) seq.reserve(ids.length)
-    for (const { seq, ids } of work) seq.begin(ids.length)
-    const n = this.#writeRows(work)
-    const s = this.scratch.step(n)
-    const rows = { n, indexed: this.#indexed(work) }
+    const { s, rows } = this.begin(work)
     beginStep(this.model, s)
     for (let l = 0; l < this.config.nLayers; l++) {
       forwardLayer(this.model, l, this.kv.layers[l]!, s, rows)
       onLayer?.(l, s)
       yield l
     }
-    for (const { seq, ids, end } of work) seq.advance(ids, end ?? seq.length + ids.length)
+    this.advance(work)
     if (onLogits) this.#logits(work, s, onLogits)
+  }
+
+  /** Takes room for the rows of a step and writes their table. With this begins a layer loop of one's
+   *  own: `beginStep`, `forwardLayer` for each layer, `advance`, `logits` (examples/own-loop.ts). */
+  begin(work: readonly Work[]): { s: Activations; rows: StepRows } {
+    for (const { seq, ids } of work) seq.reserve(ids.length)
+    for (const { seq, ids } of work) seq.begin(ids.length)
+    const n = this.#writeRows(work)
+    return { s: this.scratch.step(n), rows: { n, indexed: this.#indexed(work) } }
+  }
+
+  /** Takes up the rows of a finished step: their sequences are so much longer now. */
+  advance(work: readonly Work[]): void {
+    for (const { seq, ids, end } of work) seq.advance(ids, end ?? seq.length + ids.length)
+  }
+
+  /** Logits [rows.length, vocab] of at most maxOutputs rows of a step, from the streams as they are
+   *  now. The memory is reused by the next call. */
+  logits(s: Activations, rows: readonly number[]): Tensor {
+    const o = this.scratch.output(rows.length)
+    const index = new Uint8Array(Int32Array.from(rows).buffer)
+    this.backend.write(o.index.buffer, o.index.offset, index)
+    outputHead(this.model, s, o)
+    return o.logits
   }
 
   /** Enters physical page `page` as page `index` of a sequence. */
@@ -205,11 +226,8 @@ export class Runtime {
     })
     for (let from = 0; from < wanted.length; from += this.scratch.maxOutputs) {
       const part = wanted.slice(from, from + this.scratch.maxOutputs)
-      const o = this.scratch.output(part.length)
-      const index = Int32Array.from(part, (p) => p.row)
-      this.backend.write(o.index.buffer, o.index.offset, new Uint8Array(index.buffer))
-      outputHead(this.model, s, o)
-      onLogits(o.logits, part)
+      const rows = part.map((p) => p.row)
+      onLogits(this.logits(s, rows), part)
     }
   }
 }
