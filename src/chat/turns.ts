@@ -130,7 +130,7 @@ export function makeTurns(conversation: Conversation): Turn[] {
   const messages = withTools(conversation)
   const added = messages.length - conversation.messages.length
   messages.forEach((message, i) => {
-    const path = `messages[${i - added}]`
+    const path = i < added ? "request" : `messages[${i - added}]`
     const role = text(message?.role)
     if (role === undefined) {
       throw new RenderError("unknown_role", "Cannot render a message without a role", path)

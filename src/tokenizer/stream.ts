@@ -48,6 +48,7 @@ function unfinished(bytes: Uint8Array): number {
     const byte = bytes[bytes.length - n]!
     if (byte < 0x80) return 0
     if (byte < 0xc0) continue // a continuation byte: its first byte lies further back
+    if (byte < 0xc2 || byte > 0xf4) return 0 // never the first of a character
     const size = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
     return size > n ? n : 0
   }
