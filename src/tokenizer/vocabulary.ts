@@ -2,8 +2,7 @@
  *  and a hash table from a pair of token ids to the merge of the two.
  *
  *  It has to be ready before the first prompt, so 129,280 strings never become keys of a `Map`
- *  (0.3 s with the merges): they are hashed as bytes, and the hash of two joined tokens is computed
- *  from theirs. Equal hashes are always compared byte by byte. */
+ *  (0.3 s with the merges): they are hashed as bytes, and equal hashes are compared byte by byte. */
 
 import { GgufError } from "../errors.ts"
 import { ALPHABET_END, BYTE_OF_CHAR } from "./bytes.ts"
@@ -78,9 +77,10 @@ export class MergeTable {
 /** A power of two that leaves a table of `n` entries at least half empty. */
 const tableSize = (n: number): number => 2 ** Math.ceil(Math.log2(n * 2 + 2))
 
-/** Text tokens by their bytes; only needed while the merges are read. */
+/** Text tokens by their bytes; only needed while the merges are read. A slot of the table is a hash
+ *  and an id, so that a look-up seldom touches more memory than the slot and the token. */
 class TokenIndex {
-  readonly #ids: Int32Array
+  readonly #slots: Int32Array
   readonly #mask: number
   readonly #isText: Uint8Array
   readonly #hashes: Int32Array
@@ -89,7 +89,7 @@ class TokenIndex {
 
   constructor(hashes: Int32Array, bytes: Uint8Array, starts: Int32Array) {
     const size = tableSize(hashes.length)
-    this.#ids = new Int32Array(size).fill(-1)
+    this.#slots = new Int32Array(2 * size).fill(-1)
     this.#mask = size - 1
     this.#isText = new Uint8Array(hashes.length)
     this.#hashes = hashes
@@ -97,10 +97,18 @@ class TokenIndex {
     this.#starts = starts
   }
 
+  /** Adds a token unless one that reads the same is there: the first of equals counts. */
   add(id: number): void {
-    let at = this.#first(this.#hashes[id]!)
-    while (this.#ids[at]! >= 0) at = (at + 1) & this.#mask
-    this.#ids[at] = id
+    const hash = this.#hashes[id]!
+    let at = this.#first(hash)
+    for (; this.#slots[2 * at + 1]! >= 0; at = (at + 1) & this.#mask) {
+      const from = this.#starts[id]!
+      const same = this.#slots[2 * at] === hash
+      const other = this.#slots[2 * at + 1]!
+      if (same && this.#equals(other, this.#bytes, from, this.#starts[id + 1]!)) return
+    }
+    this.#slots[2 * at] = hash
+    this.#slots[2 * at + 1] = id
     this.#isText[id] = 1
   }
 
@@ -109,12 +117,12 @@ class TokenIndex {
     return (mixed ^ (mixed >>> 13)) & this.#mask
   }
 
-  /** The first token added that reads `bytes[from, to)`, or -1. */
+  /** The token that reads `bytes[from, to)`, or -1. */
   find(bytes: Uint8Array, from: number, to: number, hash: number): number {
+    const slots = this.#slots
     for (let at = this.#first(hash); ; at = (at + 1) & this.#mask) {
-      const id = this.#ids[at]!
-      if (id < 0) return -1
-      if (this.reads(id, bytes, from, to, hash)) return id
+      const id = slots[2 * at + 1]!
+      if (id < 0 || (slots[2 * at] === hash && this.#equals(id, bytes, from, to))) return id
     }
   }
 

@@ -78,6 +78,14 @@ test("without types, tokens outside the byte alphabet are control tokens", () =>
   expect(tokenizer.encode("Hello, what is 12 + 3?")).toEqual(typed.encode("Hello, what is 12 + 3?"))
 })
 
+test("equal tokens and merges by the thousand are no trouble, and the first counts", () => {
+  const tokens = ["a", "b", "ab", ...Array<string>(60_000).fill("ab")]
+  const types = tokens.map(() => 1)
+  const merges = Array<string>(60_000).fill("a b")
+  const tokenizer = new Tokenizer({ tokens, types, merges })
+  expect(tokenizer.encode("abab")).toEqual([2, 2])
+})
+
 test("lone surrogates become U+FFFD", () => {
   const mini = new Tokenizer(miniArrays())
   expect(mini.encode("a\ud800b")).toEqual(mini.encode("a\ufffdb"))
