@@ -103,7 +103,7 @@ class Binder {
     const found = info.dims.toReversed()
     if (found.length !== dims.length || found.some((d, i) => d !== dims[i]))
       throw new GgufError(
-        `Cannot bind "${name}": shape is [${info.dims}], expected [${dims.toReversed()}]`,
+        `Cannot bind "${name}": shape is ${shape(info.dims)}, expected ${shape(dims.toReversed())}`,
         info.offset,
       )
     if (!types.includes(info.type))
@@ -138,11 +138,12 @@ class Binder {
     )
     const hint = foreignHint(name, inPlace)
     throw new GgufError(
-      `Tensor "${name}" is missing, ${type} [${dims.toReversed()}] is wanted${hint}`,
+      `Tensor "${name}" is missing, ${type} ${shape(dims.toReversed())} is wanted${hint}`,
     )
   }
 }
 
+const shape = (dims: readonly number[]) => `[${dims.join(", ")}]`
 const elements = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1)
 
 /** Binds every tensor of the model to its place in the mapped file; copies nothing.

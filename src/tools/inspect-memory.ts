@@ -3,7 +3,7 @@ import type { GgufFile } from "../gguf/types.ts"
 import type { Config } from "../model/config.ts"
 import { kvSizes, ringSlots, type RowSizes } from "../model/kv-cache.ts"
 import { packedIndexBytes, packedKvBytes } from "../ops/backend.ts"
-import { memoryAt, planMemory } from "../session/open.ts"
+import { memoryAt, planMemory } from "../session/memory.ts"
 import { DEFAULTS } from "../session/runtime.ts"
 
 export interface MemoryReport {
