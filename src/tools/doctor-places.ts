@@ -1,0 +1,59 @@
+/** Where ds4 keeps things, how large they are, and how to be rid of them. */
+import { lstatSync, readdirSync } from "node:fs"
+import { homedir } from "node:os"
+import { join } from "node:path"
+import { env } from "../env.ts"
+import { ROOT } from "./doctor-checks.ts"
+
+export interface Place {
+  what: string
+  path: string
+  /** Bytes on disk; null where there is nothing. */
+  bytes: number | null
+  /** The command that removes it; it comes back when it is needed. */
+  remove: string
+}
+
+/** All places, whether there is something or not. */
+export function places(): Place[] {
+  const home = join(homedir(), ".ds4")
+  const cache = join(env("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "ds4")
+  const all: [what: string, path: string][] = [
+    ["your models", join(home, "models")],
+    ["history of the chat", join(home, "history")],
+    ["KV cache", join(cache, "kv")],
+    ["native library", join(ROOT, "zig-out")],
+    ["build cache", join(ROOT, ".zig-cache")],
+    ["packages", join(ROOT, "node_modules")],
+    ["ds4-mini", join(ROOT, "models")],
+  ]
+  return all.map(([what, path]) => ({
+    what,
+    path,
+    bytes: bytesUnder(path),
+    remove: `rm -r ${/^[\w./-]+$/.test(path) ? path : JSON.stringify(path)}`,
+  }))
+}
+
+/** Bytes of a file or of everything in a folder; links are not followed. */
+export function bytesUnder(path: string): number | null {
+  try {
+    const stat = lstatSync(path)
+    if (!stat.isDirectory()) return onDisk(stat)
+  } catch {
+    return null
+  }
+  let bytes = 0
+  for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    try {
+      bytes += onDisk(lstatSync(join(entry.parentPath, entry.name)))
+    } catch {
+      // gone in between
+    }
+  }
+  return bytes
+}
+
+/** A sparse file takes less than its size. */
+const onDisk = (stat: { size: number; blocks: number }) => Math.min(stat.size, 512 * stat.blocks)
