@@ -24,7 +24,8 @@ void *ds4_scratch(ds4_ctx *ctx, uint64_t bytes) {
   const uint64_t size = ds4_round_up(bytes + bytes / 4, 1 << 16);
   uint8_t *grown = ds4_alloc(size);
   if (!grown) {
-    ds4_fail(ctx, DS4_NO_MEMORY, "Cannot get %llu bytes of scratch memory", (unsigned long long)size);
+    ds4_fail(ctx, DS4_NO_MEMORY, "Cannot get %llu bytes of scratch memory",
+             (unsigned long long)size);
     return NULL;
   }
   if (ctx->scratch) ds4_free(ctx->scratch, ctx->scratch_bytes);
@@ -56,9 +57,11 @@ static void describe(ds4_ctx *ctx) {
   uint32_t n;
   const ds4_kernels *const *all = ds4_variants(&n);
   char *at = ctx->abi, *end = ctx->abi + sizeof ctx->abi;
-  at += snprintf(at, (size_t)(end - at), "{\"abi\":%d,\"structs\":{\"ds4_row\":%zu,"
-                 "\"ds4_candidate_row\":%zu,\"ds4_logit_bias\":%zu", DS4_ABI_VERSION,
-                 sizeof(ds4_row), sizeof(ds4_candidate_row), sizeof(ds4_logit_bias));
+  at +=
+      snprintf(at, (size_t)(end - at),
+               "{\"abi\":%d,\"structs\":{\"ds4_row\":%zu,"
+               "\"ds4_candidate_row\":%zu,\"ds4_logit_bias\":%zu",
+               DS4_ABI_VERSION, sizeof(ds4_row), sizeof(ds4_candidate_row), sizeof(ds4_logit_bias));
 #define DS4_SIZE(name) \
   at += snprintf(at, (size_t)(end - at), ",\"ds4_" #name "_args\":%zu", sizeof(ds4_##name##_args));
   DS4_OPS(DS4_SIZE)

@@ -1,7 +1,7 @@
-/* Attention of all heads over one latent row per key, K = V, with a sink (spec §6). An item is a row
- * and a group of heads: keys are unpacked once for the group, in blocks that stay in cache. Scores of
- * all keys come first, then maximum, exponentials and sum, then the values in key order, so nothing
- * depends on how keys are blocked or heads are grouped. */
+/* Attention of all heads over one latent row per key, K = V, with a sink (spec §6). An item is a
+ * row and a group of heads: keys are unpacked once for the group, in blocks that stay in cache.
+ * Scores of all keys come first, then maximum, exponentials and sum, then the values in key order,
+ * so nothing depends on how keys are blocked or heads are grouped. */
 #include "dot.h"
 #include "kv_rows.h"
 #include "vmath.h"
@@ -29,7 +29,8 @@ typedef struct {
 } workspace;
 
 static uint64_t workspace_bytes(const attend_job *j) {
-  const uint64_t n = j->max_keys, floats = j->group * n + (KEYS + 2 * (uint64_t)j->group) * j->width;
+  const uint64_t n = j->max_keys,
+                 floats = j->group * n + (KEYS + 2 * (uint64_t)j->group) * j->width;
   return ds4_round_up(n * sizeof(void *), 64) + ds4_round_up(floats * sizeof(float), 64);
 }
 
@@ -55,12 +56,14 @@ static uint32_t n_compressed(const ds4_attend_args *a, const ds4_row *row) {
 /* Raw rows from the oldest to the row's own, then compressed rows. */
 static uint32_t find_keys(const ds4_attend_args *a, uint64_t r, const uint8_t **keys) {
   const ds4_row *row = DS4_PTR(const ds4_row, a->rows) + r;
-  const uint8_t *ring = DS4_PTR(const uint8_t, a->ring) + (uint64_t)row->seq * a->n_slots * a->row_bytes;
+  const uint8_t *ring =
+      DS4_PTR(const uint8_t, a->ring) + (uint64_t)row->seq * a->n_slots * a->row_bytes;
   const uint8_t *step = DS4_PTR(const uint8_t, a->step);
   uint32_t n = 0;
   for (uint32_t back = n_raw(a, row); back-- > 0;)
-    keys[n++] = back <= row->before ? step + (r - back) * a->row_bytes
-                                    : ring + (uint64_t)((row->pos - back) % a->n_slots) * a->row_bytes;
+    keys[n++] = back <= row->before
+                    ? step + (r - back) * a->row_bytes
+                    : ring + (uint64_t)((row->pos - back) % a->n_slots) * a->row_bytes;
   const int32_t *sel = a->sel ? DS4_PTR(const int32_t, a->sel) + r * a->top_k : NULL;
   const uint32_t *line = DS4_PTR(const uint32_t, a->page_table) + (uint64_t)row->seq * a->table_len;
   const uint32_t n_rows = n_compressed(a, row), per = a->ratio ? DS4_PAGE_TOKENS / a->ratio : 1;
@@ -76,7 +79,8 @@ static void unpack_block(const attend_job *j, const workspace *s, uint32_t j0, u
 }
 
 /* Scores of one head for the keys of a block. */
-static void score_block(const attend_job *j, const workspace *s, const float *q, uint32_t n, float *out) {
+static void score_block(const attend_job *j, const workspace *s, const float *q, uint32_t n,
+                        float *out) {
   for (uint32_t i = 0; i < n; i += KEY_TILE) {
     f32x16 acc[KEY_TILE] = {{0}};
     const float *key = s->block + (uint64_t)i * j->width;
@@ -104,15 +108,16 @@ static float exponentials(float *scores, uint32_t n, float sink) {
 }
 
 /* acc += Σ p_i · key_i over a block, every dim a sum of its own in key order. */
-static void add_values(const attend_job *j, const workspace *s, const float *p, uint32_t n, float *acc) {
+static void add_values(const attend_job *j, const workspace *s, const float *p, uint32_t n,
+                       float *acc) {
   uint32_t d = 0;
   for (; d + 64 <= j->width; d += 64) {
     f32x16 sum[4];
     for (uint32_t t = 0; t < 4; t++) sum[t] = DS4_LOAD(f32x16, acc + d + 16 * t);
     for (uint32_t i = 0; i < n; i++)
       for (uint32_t t = 0; t < 4; t++)
-        sum[t] = fma16(splat16(p[i]), DS4_LOAD(f32x16, s->block + (uint64_t)i * j->width + d + 16 * t),
-                       sum[t]);
+        sum[t] = fma16(splat16(p[i]),
+                       DS4_LOAD(f32x16, s->block + (uint64_t)i * j->width + d + 16 * t), sum[t]);
     for (uint32_t t = 0; t < 4; t++) ds4_store_f32x16(acc + d + 16 * t, sum[t]);
   }
   for (; d < j->width; d += 16) {
@@ -137,16 +142,19 @@ static void attend_group(const attend_job *j, const workspace *s, uint64_t r, ui
     const uint32_t count = DS4_MIN(KEYS, n - i);
     unpack_block(j, s, i, count);
     for (uint32_t h = 0; h < n_heads; h++)
-      score_block(j, s, s->q + (uint64_t)h * j->width, count, s->scores + (uint64_t)h * j->max_keys + i);
+      score_block(j, s, s->q + (uint64_t)h * j->width, count,
+                  s->scores + (uint64_t)h * j->max_keys + i);
   }
   float sums[MAX_GROUP];
   for (uint32_t h = 0; h < n_heads; h++)
-    sums[h] = exponentials(s->scores + (uint64_t)h * j->max_keys, n, DS4_PTR(const float, a->sinks)[h0 + h]);
+    sums[h] = exponentials(s->scores + (uint64_t)h * j->max_keys, n,
+                           DS4_PTR(const float, a->sinks)[h0 + h]);
   for (uint32_t i = 0; i < n; i += KEYS) {
     const uint32_t count = DS4_MIN(KEYS, n - i);
     if (n > KEYS) unpack_block(j, s, i, count);
     for (uint32_t h = 0; h < n_heads; h++)
-      add_values(j, s, s->scores + (uint64_t)h * j->max_keys + i, count, s->acc + (uint64_t)h * j->width);
+      add_values(j, s, s->scores + (uint64_t)h * j->max_keys + i, count,
+                 s->acc + (uint64_t)h * j->width);
   }
   for (uint32_t h = 0; h < n_heads; h++) {
     float *out = DS4_PTR(float, a->out) + first + (uint64_t)h * a->dim;
@@ -170,7 +178,8 @@ ds4_status DS4_FN(attend)(ds4_ctx *ctx, const ds4_attend_args *a) {
   for (uint32_t r = 0; r < a->n_rows; r++)
     job.max_keys = DS4_MAX(job.max_keys, n_raw(a, rows + r) + n_compressed(a, rows + r));
   job.max_keys = (uint32_t)ds4_round_up(job.max_keys, KEYS);
-  while (job.group > 1 && (uint64_t)a->n_rows * ((a->n_heads + job.group - 1) / job.group) < ctx->n_threads)
+  while (job.group > 1 &&
+         (uint64_t)a->n_rows * ((a->n_heads + job.group - 1) / job.group) < ctx->n_threads)
     job.group /= 2;
   job.thread_bytes = workspace_bytes(&job);
   job.scratch = ds4_scratch(ctx, job.thread_bytes * ctx->n_threads);

@@ -1,5 +1,5 @@
-/* What sampling needs of a row of logits (design D4). The vocabulary is cut into fixed chunks, whose
- * results are combined in order: nothing depends on the number of threads. */
+/* What sampling needs of a row of logits (design D4). The vocabulary is cut into fixed chunks,
+ * whose results are combined in order: nothing depends on the number of threads. */
 #include "dot.h"
 #include "vmath.h"
 
@@ -7,9 +7,9 @@
 
 /* What a chunk of a row found. */
 typedef struct {
-  double sum;      /* Σ exp(logit - max of the row) over the allowed ids */
-  float max;       /* of the allowed ids; -inf if there is none */
-  uint32_t argmax; /* UINT32_MAX if there is none */
+  double sum;               /* Σ exp(logit - max of the row) over the allowed ids */
+  float max;                /* of the allowed ids; -inf if there is none */
+  uint32_t argmax;          /* UINT32_MAX if there is none */
   uint32_t n_passed, first; /* ids within delta, and the place of the first among the row's */
   bool bad;
 } chunk_result;
@@ -20,7 +20,9 @@ typedef struct {
   uint64_t n_chunks;
 } candidates_job;
 
-static bool allowed(const uint32_t *mask, uint32_t id) { return !mask || mask[id / 32] >> id % 32 & 1; }
+static bool allowed(const uint32_t *mask, uint32_t id) {
+  return !mask || mask[id / 32] >> id % 32 & 1;
+}
 
 static const uint32_t *mask_of(const ds4_candidates_args *a, uint64_t row) {
   return a->mask ? DS4_PTR(const uint32_t, a->mask) + row * ((a->vocab + 31) / 32) : NULL;

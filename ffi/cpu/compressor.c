@@ -75,7 +75,8 @@ ds4_status DS4_FN(compress)(ds4_ctx *ctx, const ds4_compress_args *a) {
   const uint64_t n_ape = (uint64_t)a->ratio * a->dim * (a->overlap ? 2 : 1);
   compress_job job = {a, DS4_PTR(const float, a->ape)};
   bool any = false;
-  for (uint32_t r = 0; r < a->n_rows; r++) any |= completes(DS4_PTR(const ds4_row, a->rows) + r, a->ratio);
+  for (uint32_t r = 0; r < a->n_rows; r++)
+    any |= completes(DS4_PTR(const ds4_row, a->rows) + r, a->ratio);
   if (any && a->ape_type != DS4_F32) {
     float *wide = ds4_scratch(ctx, n_ape * sizeof *wide);
     if (!wide) return DS4_NO_MEMORY;

@@ -1,6 +1,6 @@
 /* Inside of the CPU library: the context, the thread pool, the table of kernels of one instruction
- * set. Files without DS4_ISA (api, checks, dispatch, host, ops, threads) are compiled once; the kernel
- * families once per instruction set, their external names suffixed by DS4_FN. */
+ * set. Files without DS4_ISA (api, checks, dispatch, host, ops, threads) are compiled once; the
+ * kernel families once per instruction set, their external names suffixed by DS4_FN. */
 #ifndef DS4_CPU_H
 #define DS4_CPU_H
 
@@ -24,7 +24,7 @@
 
 typedef struct {
   const char *isa;
-#define DS4_KERNEL(name) ds4_status (*name)(ds4_ctx *ctx, const ds4_##name##_args *a);
+#define DS4_KERNEL(name) ds4_status (*name)(ds4_ctx * ctx, const ds4_##name##_args *a);
   DS4_OPS(DS4_KERNEL)
 #undef DS4_KERNEL
 } ds4_kernels;
@@ -47,7 +47,8 @@ uint32_t ds4_physical_cores(void);
 
 /* --- context --- */
 
-/* Tables of the IQ2_XXS format: 8 levels a grid entry, and 8 sign masks (0 or 0xff) a sign index. */
+/* Tables of the IQ2_XXS format: 8 levels a grid entry, and 8 sign masks (0 or 0xff) a sign index.
+ */
 typedef struct {
   uint64_t grid[256];
   uint64_t signs[128];

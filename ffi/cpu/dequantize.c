@@ -8,7 +8,8 @@ static void block_q8_0(const uint8_t *w, float *out) {
 }
 
 static void block_mxfp4(const uint8_t *w, float *out) {
-  static const float e2m1[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  static const float e2m1[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                 -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
   const uint32_t e = w[0];
   const float d = float_of(e == 255 ? DS4_NAN_BITS : e ? e << 23 : 1u << 22);
   for (int i = 0; i < 16; i++) {
@@ -55,7 +56,8 @@ static void block_iq2_xxs(const ds4_tables *t, const uint8_t *w, float *out) {
   }
 }
 
-void DS4_FN(dequantize)(const ds4_tables *t, uint32_t type, const uint8_t *w, uint64_t n, float *out) {
+void DS4_FN(dequantize)(const ds4_tables *t, uint32_t type, const uint8_t *w, uint64_t n,
+                        float *out) {
   const ds4_type_info info = ds4_type(type);
   if (type == DS4_F32) {
     memcpy(out, w, n * sizeof *out);

@@ -1,6 +1,6 @@
 /* Which instruction sets this machine has. A variant is offered only if every feature that its
- * object is built with (build.zig) is here and the operating system keeps its registers: an untested
- * bit is a SIGILL on somebody's machine. To add a variant, declare it and add its row. */
+ * object is built with (build.zig) is here and the operating system keeps its registers: an
+ * untested bit is a SIGILL on somebody's machine. To add a variant, declare it and add its row. */
 #include "cpu.h"
 
 #if defined(__x86_64__)
@@ -39,7 +39,8 @@ static bool has_avx2(void) {
   const uint32_t sse = 1u << 0 | 1u << 9 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23;
   const uint32_t avx = 1u << 12 | 1u << 22 | 1u << 27 | 1u << 28 | 1u << 29;
   if (!has(c, sse | avx) || !has(xcr0(), 6)) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has(b, 1u << 3 | 1u << 5 | 1u << 8)) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has(b, 1u << 3 | 1u << 5 | 1u << 8))
+    return false;
   return __get_cpuid(0x80000001u, &a, &b, &c, &d) && has(c, 1u << 0 | 1u << 5);
 }
 

@@ -1,17 +1,19 @@
 /* Dot products of weight rows with activation rows, the heart of matmul and experts.
  *
  * The result of a pair of rows depends on nothing but the two rows (design D9). Float weights: 16
- * lanes, element i in lane i mod 16. Quantized weights meet activations of 8 bits; products are summed
- * in exact integers over 4 neighbours, which gives 8 lanes for each 32 elements. Blocks of 32 have
- * f32 scales and use 16 lanes, the odd blocks the upper 8. Super-blocks of 256 multiply their integer
- * sub-scales in, sum to 8 integers, and use 8 lanes; minimums are one integer for a super-block and an
- * f32 sum of their own. All end in the tree of sum16 or sum8. */
+ * lanes, element i in lane i mod 16. Quantized weights meet activations of 8 bits; products are
+ * summed in exact integers over 4 neighbours, which gives 8 lanes for each 32 elements. Blocks of
+ * 32 have f32 scales and use 16 lanes, the odd blocks the upper 8. Super-blocks of 256 multiply
+ * their integer sub-scales in, sum to 8 integers, and use 8 lanes; their minimums times the sums of
+ * codes, two neighbours to an integer, are then taken from the same lanes. All end in the tree of
+ * sum16 or sum8. */
 #ifndef DS4_DOT_H
 #define DS4_DOT_H
 
 #include "simd.h"
 
-/* At most so many activation rows a call, so that their sums stay in L1 while a weight row passes. */
+/* At most so many activation rows a call, so that their sums stay in L1 while a weight row passes.
+ */
 #define DS4_X_TILE 64
 
 /* An activation row, in the form that its partner's type asks for (ds4_x_form). */

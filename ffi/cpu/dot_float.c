@@ -18,8 +18,8 @@ DS4_INLINE f32x16 load_last_weights(uint32_t type, const uint8_t *w, uint64_t i,
 }
 
 /* n_w × n_x dots at once: the loads are shared, and the sums do not wait for each other. */
-DS4_INLINE void dot_tile(uint32_t type, const ds4_dot *d, uint32_t w0, const uint32_t n_w, uint32_t x0,
-                         const uint32_t n_x) {
+DS4_INLINE void dot_tile(uint32_t type, const ds4_dot *d, uint32_t w0, const uint32_t n_w,
+                         uint32_t x0, const uint32_t n_x) {
   f32x16 acc[TILE] = {{0}};
   const uint8_t *w = d->w + w0 * d->w_bytes;
   const ds4_x *x = d->x + x0;

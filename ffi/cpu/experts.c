@@ -1,14 +1,14 @@
-/* The routed experts (spec §11). Pairs (row, slot) are grouped by expert, so that an expert's weights
- * are read and decoded once for all rows that chose it. Threads share the weight rows of every expert:
- * the load is even however the rows are spread. */
+/* The routed experts (spec §11). Pairs (row, slot) are grouped by expert, so that an expert's
+ * weights are read and decoded once for all rows that chose it. Threads share the weight rows of
+ * every expert: the load is even however the rows are spread. */
 #include "dot.h"
 #include "vmath.h"
 
 /* Weight rows of one call of a dot, one vector of results. */
 #define W_TILE 16
 
-/* Pairs in order of their expert: expert e has order[start[e]] … order[start[e + 1] - 1], and a pair is
- * row · k + slot. */
+/* Pairs in order of their expert: expert e has order[start[e]] … order[start[e + 1] - 1], and a
+ * pair is row · k + slot. */
 typedef struct {
   uint32_t *start; /* [n_experts + 1] */
   uint32_t *order; /* [n_pairs] */
@@ -19,7 +19,8 @@ static uint64_t groups_bytes(uint32_t n_experts, uint64_t n_pairs) {
   return ds4_round_up((n_experts + 1 + n_pairs) * sizeof(uint32_t), 64);
 }
 
-static pair_groups group_pairs(void *memory, const int32_t *sel, uint64_t n_pairs, uint32_t n_experts) {
+static pair_groups group_pairs(void *memory, const int32_t *sel, uint64_t n_pairs,
+                               uint32_t n_experts) {
   pair_groups g = {memory, (uint32_t *)memory + n_experts + 1, n_experts};
   memset(g.start, 0, (n_experts + 1) * sizeof(uint32_t));
   for (uint64_t i = 0; i < n_pairs; i++) g.start[sel[i] + 1]++;
@@ -44,21 +45,30 @@ typedef struct {
 static void gate_up_tile(const gate_up_job *j, uint32_t e, uint32_t p0, uint32_t n_x, uint32_t f0,
                          uint32_t n_w) {
   const ds4_experts_gate_up_args *a = j->a;
-  const uint64_t w_bytes = ds4_row_bytes(a->type, a->dim), at = ((uint64_t)e * a->ff + f0) * w_bytes;
+  const uint64_t w_bytes = ds4_row_bytes(a->type, a->dim),
+                 at = ((uint64_t)e * a->ff + f0) * w_bytes;
   float gate[DS4_X_TILE][W_TILE], up[DS4_X_TILE][W_TILE];
   ds4_x x[DS4_X_TILE];
   const uint32_t *pairs = j->groups.order + p0;
   for (uint32_t i = 0; i < n_x; i++)
     x[i] = x_row(j->form, DS4_PTR(const float, a->x), j->storage, pairs[i] / a->k, a->dim);
-  ds4_dot d = {.tables = j->tables, .w = DS4_PTR(const uint8_t, a->gate) + at, .w_bytes = w_bytes, .x = x,
-               .out = gate[0], .out_x = W_TILE, .n_w = n_w, .n_x = n_x, .n_in = a->dim};
+  ds4_dot d = {.tables = j->tables,
+               .w = DS4_PTR(const uint8_t, a->gate) + at,
+               .w_bytes = w_bytes,
+               .x = x,
+               .out = gate[0],
+               .out_x = W_TILE,
+               .n_w = n_w,
+               .n_x = n_x,
+               .n_in = a->dim};
   dot_of(a->type)(&d);
   d.w = DS4_PTR(const uint8_t, a->up) + at;
   d.out = up[0];
   dot_of(a->type)(&d);
   for (uint32_t i = 0; i < n_x; i++) {
     const float weight = DS4_PTR(const float, a->weights)[pairs[i]];
-    const f32x16 h = swiglu16(load_upto16(gate[i], n_w), load_upto16(up[i], n_w), a->clamp) * weight;
+    const f32x16 h =
+        swiglu16(load_upto16(gate[i], n_w), load_upto16(up[i], n_w), a->clamp) * weight;
     store_upto16(DS4_PTR(float, a->out) + (uint64_t)pairs[i] * a->ff + f0, h, n_w);
   }
 }
@@ -105,8 +115,13 @@ static void down_pairs(const down_job *j, uint64_t o, uint32_t n_w, float *parti
   const uint64_t w_bytes = ds4_row_bytes(a->type, a->ff);
   float sums[DS4_X_TILE][W_TILE];
   ds4_x x[DS4_X_TILE];
-  ds4_dot d = {.tables = j->tables, .w_bytes = w_bytes, .x = x, .out = sums[0], .out_x = W_TILE,
-               .n_w = n_w, .n_in = a->ff};
+  ds4_dot d = {.tables = j->tables,
+               .w_bytes = w_bytes,
+               .x = x,
+               .out = sums[0],
+               .out_x = W_TILE,
+               .n_w = n_w,
+               .n_in = a->ff};
   for (uint32_t e = 0; e < g->n_experts; e++)
     for (uint32_t p = g->start[e]; p < g->start[e + 1]; p += DS4_X_TILE) {
       d.n_x = DS4_MIN(DS4_X_TILE, g->start[e + 1] - p);
@@ -128,7 +143,8 @@ static void down_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end) 
     down_pairs(j, o, n_w, partial);
     for (uint64_t r = 0; r < a->n_rows; r++) {
       f32x16 sum = {0};
-      for (uint64_t i = 0; i < a->k; i++) sum += load_upto16(partial + (r * a->k + i) * W_TILE, n_w);
+      for (uint64_t i = 0; i < a->k; i++)
+        sum += load_upto16(partial + (r * a->k + i) * W_TILE, n_w);
       store_upto16(DS4_PTR(float, a->out) + r * a->dim + o, sum, n_w);
     }
   }

@@ -22,10 +22,11 @@
 
 /* --- memory --- */
 
-/* Pages of an anonymous mapping are zero, aligned beyond 64 bytes, and cost nothing until touched. */
+/* Pages of an anonymous mapping are zero, aligned beyond 64 bytes, and free until touched. */
 void *ds4_alloc(uint64_t bytes) {
   if (bytes == 0 || bytes > (uint64_t)PTRDIFF_MAX) return NULL;
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
+  void *p =
+      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
   return p == MAP_FAILED ? NULL : p;
 }
 
@@ -98,8 +99,7 @@ static ds4_status map_descriptor(int fd, const char *path, void **out, uint64_t 
   if (!S_ISREG(st.st_mode)) return ds4_fail(NULL, DS4_IO, "Cannot map %s: it is not a file", path);
   if (st.st_size == 0) return ds4_fail(NULL, DS4_IO, "Cannot map %s: it is empty", path);
   void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (p == MAP_FAILED)
-    return ds4_fail(NULL, DS4_IO, "Cannot map %s: %s", path, strerror(errno));
+  if (p == MAP_FAILED) return ds4_fail(NULL, DS4_IO, "Cannot map %s: %s", path, strerror(errno));
   watch_map(p, (uint64_t)st.st_size);
   *out = p;
   *bytes = (uint64_t)st.st_size;
@@ -178,7 +178,8 @@ uint32_t ds4_physical_cores(void) {
   int n = 0;
   size_t size = sizeof n;
 #if defined(__APPLE__)
-  if (sysctlbyname("hw.perflevel0.physicalcpu", &n, &size, NULL, 0) == 0 && n > 0) return (uint32_t)n;
+  if (sysctlbyname("hw.perflevel0.physicalcpu", &n, &size, NULL, 0) == 0 && n > 0)
+    return (uint32_t)n;
 #endif
   (void)size;
   const long online = sysconf(_SC_NPROCESSORS_ONLN);

@@ -5,8 +5,8 @@
 #define MAX_HC 16
 
 /* out[i] = σ(mix[i] · scale + base[i]) · factor + eps. */
-static void gates(float *out, const float *mix, const float *base, float scale, float factor, float eps,
-                  uint32_t n) {
+static void gates(float *out, const float *mix, const float *base, float scale, float factor,
+                  float eps, uint32_t n) {
   const f32x16 z = load_upto16(mix, n) * scale + load_upto16(base, n);
   store_upto16(out, sigmoid16(z) * factor + eps, n);
 }
@@ -91,7 +91,8 @@ static void hc_collapse_body(void *arg, uint32_t thread, uint64_t begin, uint64_
 
 ds4_status DS4_FN(hc_collapse)(ds4_ctx *ctx, const ds4_hc_collapse_args *a) {
   const uint64_t pieces = (a->dim + PIECE - 1) / PIECE;
-  ds4_parallel(ctx, a->n_rows * pieces, grain_of((uint64_t)PIECE * a->hc), hc_collapse_body, (void *)a);
+  ds4_parallel(ctx, a->n_rows * pieces, grain_of((uint64_t)PIECE * a->hc), hc_collapse_body,
+               (void *)a);
   return DS4_OK;
 }
 

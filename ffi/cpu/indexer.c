@@ -17,7 +17,8 @@ static uint32_t n_visible(const ds4_index_top_k_args *a, uint64_t r) {
 }
 
 /* Σ_h scale w_h max(0, q_h · key), heads in order; dim is a multiple of 32. */
-static float score_key(const ds4_index_top_k_args *a, const float *q, const float *w, const float *key) {
+static float score_key(const ds4_index_top_k_args *a, const float *q, const float *w,
+                       const float *key) {
   float score = 0;
   for (uint32_t h0 = 0; h0 < a->n_heads; h0 += HEADS) {
     const uint32_t n = DS4_MIN(HEADS, a->n_heads - h0);
@@ -25,7 +26,8 @@ static float score_key(const ds4_index_top_k_args *a, const float *q, const floa
     for (uint32_t i = 0; i < a->dim; i += 16) {
       const f32x16 k = DS4_LOAD(f32x16, key + i);
       for (uint32_t h = 0; h < HEADS; h++) /* the last heads stand in for those beyond the end */
-        acc[h] = fma16(DS4_LOAD(f32x16, q + (h0 + (h < n ? h : n - 1)) * (uint64_t)a->dim + i), k, acc[h]);
+        acc[h] = fma16(DS4_LOAD(f32x16, q + (h0 + (h < n ? h : n - 1)) * (uint64_t)a->dim + i), k,
+                       acc[h]);
     }
     for (uint32_t h = 0; h < n; h++) {
       const float dot = sum16(acc[h]);
@@ -59,8 +61,8 @@ static inline uint32_t sortable(float score) {
   return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-/* The k-th largest of n > k sortable scores, found digit by digit; *n_equal gets how many scores equal
- * to it belong to the k. */
+/* The k-th largest of n > k sortable scores, found digit by digit; *n_equal gets how many scores
+ * equal to it belong to the k. */
 static uint32_t kth_largest(const float *scores, uint32_t n, uint32_t k, uint32_t *n_equal) {
   static const uint32_t shifts[3] = {21, 10, 0}, sizes[3] = {2048, 2048, 1024};
   uint32_t prefix = 0, mask = 0, counts[2048];

@@ -141,7 +141,8 @@ static void pack_index(const ds4_pack_rows_args *a, const float *x, uint8_t *out
   for (uint32_t i = 0; i < a->dim; i += 32) {
     uint8_t codes[32];
     scales[i / 32] = (uint8_t)encode_fp4(x + i, codes);
-    for (uint32_t k = 0; k < 16; k++) out[i / 2 + k] = (uint8_t)(codes[2 * k] | codes[2 * k + 1] << 4);
+    for (uint32_t k = 0; k < 16; k++)
+      out[i / 2 + k] = (uint8_t)(codes[2 * k] | codes[2 * k + 1] << 4);
   }
   memset(scales + a->dim / 32, 0, a->row_bytes - a->dim / 2 - a->dim / 32);
 }
@@ -188,10 +189,11 @@ static void store_pages_body(void *arg, uint32_t thread, uint64_t begin, uint64_
   const uint32_t *table = DS4_PTR(const uint32_t, a->page_table);
   for (uint64_t r = begin; r < end; r++) {
     if ((rows[r].pos + 1) % a->ratio != 0) continue;
-    const uint8_t *to = ds4_paged_row(DS4_PTR(const uint8_t, a->pages),
-                                      table + (uint64_t)rows[r].seq * a->table_len,
-                                      DS4_PAGE_TOKENS / a->ratio, a->row_bytes, rows[r].pos / a->ratio);
-    memcpy((uint8_t *)(uintptr_t)to, DS4_PTR(const uint8_t, a->src) + r * a->row_bytes, a->row_bytes);
+    const uint8_t *to = ds4_paged_row(
+        DS4_PTR(const uint8_t, a->pages), table + (uint64_t)rows[r].seq * a->table_len,
+        DS4_PAGE_TOKENS / a->ratio, a->row_bytes, rows[r].pos / a->ratio);
+    memcpy((uint8_t *)(uintptr_t)to, DS4_PTR(const uint8_t, a->src) + r * a->row_bytes,
+           a->row_bytes);
   }
 }
 

@@ -9,9 +9,9 @@ DS4_INLINE float e8m0(uint32_t e) {
   return float_of(e == 255 ? DS4_NAN_BITS : e ? e << 23 : 1u << 22);
 }
 
-/* n codes, a multiple of 16, of one scale byte. A code's exponent and mantissa shifted to those of an
- * f32 are 2^120 too small, which adding 120 to the exponent mends; codes below 8 have no leading one,
- * so it is put in (exponent 121 instead of 120) and taken away again. */
+/* n codes, a multiple of 16, of one scale byte. A code's exponent and mantissa shifted to those of
+ * an f32 are 2^120 too small, which adding 120 to the exponent mends; codes below 8 have no leading
+ * one, so it is put in (exponent 121 instead of 120) and taken away again. */
 DS4_INLINE void decode_fp8(const uint8_t *codes, uint32_t n, uint32_t scale, float *out) {
   const float d = e8m0(scale);
   for (uint32_t i = 0; i < n; i += 16) {
@@ -38,7 +38,8 @@ DS4_INLINE void unpack_kv(const uint8_t *row, uint32_t dim, uint32_t rope_dim, f
   const uint8_t *scales = row + plain + 2 * rope_dim;
   for (uint32_t i = 0; i < plain; i += 64) decode_fp8(row + i, 64, scales[i / 64], out + i);
   uint32_t i = 0;
-  for (; i + 16 <= rope_dim; i += 16) ds4_store_f32x16(out + plain + i, widen_f16(row + plain + 2 * i));
+  for (; i + 16 <= rope_dim; i += 16)
+    ds4_store_f32x16(out + plain + i, widen_f16(row + plain + 2 * i));
   for (; i < rope_dim; i++) out[plain + i] = f16_at(row + plain + 2 * i);
 }
 

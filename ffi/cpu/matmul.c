@@ -13,7 +13,8 @@ typedef struct {
 } matmul_job;
 
 /* Weight rows [begin, end) of one group times x rows [x0, x0 + n_x). */
-static void matmul_tile(const matmul_job *j, uint64_t begin, uint64_t end, uint32_t x0, uint32_t n_x) {
+static void matmul_tile(const matmul_job *j, uint64_t begin, uint64_t end, uint32_t x0,
+                        uint32_t n_x) {
   const ds4_matmul_args *a = j->a;
   const uint64_t group = begin / a->n_out, w_bytes = ds4_row_bytes(a->type, a->n_in);
   const uint64_t out_x = (uint64_t)a->n_groups * a->n_out;
@@ -21,8 +22,8 @@ static void matmul_tile(const matmul_job *j, uint64_t begin, uint64_t end, uint3
   for (uint32_t i = 0; i < n_x; i++)
     x[i] = x_row(j->form, DS4_PTR(const float, a->x), j->storage,
                  (uint64_t)(x0 + i) * a->n_groups + group, a->n_in);
-  ds4_dot d = {.tables = j->tables, .w_bytes = w_bytes, .x = x, .n_x = n_x, .n_in = a->n_in,
-               .out_x = out_x};
+  ds4_dot d = {
+      .tables = j->tables, .w_bytes = w_bytes, .x = x, .n_x = n_x, .n_in = a->n_in, .out_x = out_x};
   for (uint64_t o = begin; o < end; o += W_TILE) {
     d.w = DS4_PTR(const uint8_t, a->w) + o * w_bytes;
     d.n_w = (uint32_t)DS4_MIN(W_TILE, end - o);

@@ -4,14 +4,14 @@
 
 #define BAD_IF(condition) \
   if (condition) return ds4_fail(ctx, DS4_BAD_ARG, "%s: %s", op, #condition)
-#define CHECK(call)                                  \
-  do {                                               \
-    const ds4_status status_ = call;                 \
-    if (status_ != DS4_OK) return status_;           \
+#define CHECK(call)                        \
+  do {                                     \
+    const ds4_status status_ = call;       \
+    if (status_ != DS4_OK) return status_; \
   } while (0)
 /* Begins op `name`; without an element in `n` there is nothing to do. */
-#define BEGIN(name, n)                                       \
-  static const char op[] = #name;                            \
+#define BEGIN(name, n)                                               \
+  static const char op[] = #name;                                    \
   if (!ctx || !a) return ds4_fail(ctx, DS4_BAD_ARG, "%s: null", op); \
   if ((n) == 0) return DS4_OK
 
@@ -122,7 +122,8 @@ ds4_status ds4_store_pages(ds4_ctx *ctx, const ds4_store_pages_args *a) {
   BAD_IF(a->n_seqs == 0);
   BAD_IF(a->ratio == 0 || DS4_PAGE_TOKENS % a->ratio != 0);
   CHECK(ds4_check_rows(ctx, op, a->rows, a->n_rows, a->n_seqs));
-  const ds4_page_check pages = {a->rows, a->page_table, a->n_rows, a->ratio, a->table_len, a->n_pages};
+  const ds4_page_check pages = {a->rows,  a->page_table, a->n_rows,
+                                a->ratio, a->table_len,  a->n_pages};
   CHECK(ds4_check_pages(ctx, op, &pages));
   return ctx->kernels->store_pages(ctx, a);
 }
@@ -146,7 +147,8 @@ ds4_status ds4_index_top_k(ds4_ctx *ctx, const ds4_index_top_k_args *a) {
   BAD_IF(a->ratio == 0 || DS4_PAGE_TOKENS % a->ratio != 0);
   BAD_IF(a->row_bytes < a->dim / 2 + a->dim / 32);
   CHECK(ds4_check_rows(ctx, op, a->rows, a->n_rows, a->n_seqs));
-  const ds4_page_check pages = {a->rows, a->page_table, a->n_rows, a->ratio, a->table_len, a->n_pages};
+  const ds4_page_check pages = {a->rows,  a->page_table, a->n_rows,
+                                a->ratio, a->table_len,  a->n_pages};
   CHECK(ds4_check_pages(ctx, op, &pages));
   return ctx->kernels->index_top_k(ctx, a);
 }
@@ -162,7 +164,8 @@ ds4_status ds4_attend(ds4_ctx *ctx, const ds4_attend_args *a) {
   if (a->ratio != 0) {
     BAD_IF(!a->pages || !a->page_table);
     BAD_IF(DS4_PAGE_TOKENS % a->ratio != 0);
-    const ds4_page_check pages = {a->rows, a->page_table, a->n_rows, a->ratio, a->table_len, a->n_pages};
+    const ds4_page_check pages = {a->rows,  a->page_table, a->n_rows,
+                                  a->ratio, a->table_len,  a->n_pages};
     CHECK(ds4_check_pages(ctx, op, &pages));
     if (a->sel) CHECK(ds4_check_selection(ctx, op, a->rows, a->n_rows, a->sel, a->top_k, a->ratio));
   }
@@ -183,7 +186,8 @@ ds4_status ds4_router_hash(ds4_ctx *ctx, const ds4_router_hash_args *a) {
   CHECK(ds4_check_tokens(ctx, op, a->rows, a->n_rows, a->vocab));
   for (uint32_t r = 0; r < a->n_rows; r++) {
     const uint64_t at = (uint64_t)DS4_PTR(const ds4_row, a->rows)[r].token * a->k;
-    CHECK(ds4_check_ids(ctx, op, "expert", DS4_PTR(const int32_t, a->table) + at, a->k, a->n_experts));
+    CHECK(ds4_check_ids(ctx, op, "expert", DS4_PTR(const int32_t, a->table) + at, a->k,
+                        a->n_experts));
   }
   return ctx->kernels->router_hash(ctx, a);
 }

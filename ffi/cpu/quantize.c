@@ -28,7 +28,8 @@ static float signed_max(const float *x, uint32_t n, uint32_t bits) {
   return 0;
 }
 
-/* Q8_K: for each 256, is = -127 / m with m the signed maximum, d = 1 / is; sums of each 16 codes. */
+/* Q8_K: for each 256, is = -127 / m with m the signed maximum, d = 1 / is; sums of each 16 codes.
+ */
 static void quantize_q8_k(const float *x, uint64_t n, int8_t *q, float *d, int16_t *sums) {
   for (uint64_t i = 0; i < n; i += 256) {
     const uint32_t most = max_abs_bits(x + i, 256);

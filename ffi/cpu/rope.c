@@ -12,7 +12,8 @@ static void rope_table_body(void *arg, uint32_t thread, uint64_t begin, uint64_t
     const uint32_t next = rows[r].pos + 1;
     const float start = (float)(next > a->ratio ? next - a->ratio : 0);
     for (uint32_t i = 0; i < a->n_pairs; i++) {
-      /* The angle is rounded to f32 as in the official code; f64 makes its cosine the nearest f32. */
+      /* The angle is rounded to f32 as in the official code; f64 makes its cosine the nearest f32.
+       */
       const float angle = start * freqs[i];
       out[2 * i] = (float)cos((double)angle);
       out[2 * i + 1] = (float)sin((double)angle);

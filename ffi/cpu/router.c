@@ -24,7 +24,8 @@ typedef struct {
 } top_k_job;
 
 /* p of all experts, and p + bias with NaN below all, so that ids are valid whatever comes in. */
-static void score_experts(const ds4_router_top_k_args *a, const float *logits, float *p, float *rank) {
+static void score_experts(const ds4_router_top_k_args *a, const float *logits, float *p,
+                          float *rank) {
   const float *bias = DS4_PTR(const float, a->bias);
   for (uint32_t e = 0; e < a->n_experts; e += 16) {
     const f32x16 powers = exp16(load_upto16(logits + e, a->n_experts - e));
@@ -60,7 +61,8 @@ static void router_top_k_body(void *arg, uint32_t thread, uint64_t begin, uint64
 }
 
 ds4_status DS4_FN(router_top_k)(ds4_ctx *ctx, const ds4_router_top_k_args *a) {
-  top_k_job job = {a, ds4_scratch(ctx, (uint64_t)ctx->n_threads * 2 * a->n_experts * sizeof(float))};
+  top_k_job job = {a,
+                   ds4_scratch(ctx, (uint64_t)ctx->n_threads * 2 * a->n_experts * sizeof(float))};
   if (!job.scratch) return DS4_NO_MEMORY;
   ds4_parallel(ctx, a->n_rows, grain_of((uint64_t)a->n_experts * 20), router_top_k_body, &job);
   return DS4_OK;

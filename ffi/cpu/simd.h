@@ -1,14 +1,15 @@
 /* Vectors, and all that an instruction set may say about them. Kernels use vectors of fixed width
  * whatever the machine has, so their sums have the same order, and the same bits, everywhere.
  *
- * To add an instruction set, write simd_<isa>.h with the five functions of the list below, and add
- * its line to build.zig and to dispatch.c. Its second line, `cc: flags`, is for builds without Zig.
+ * To add an instruction set, write simd_<isa>.h with the functions of the list below, and add its
+ * line to build.zig and to dispatch.c. Its second line, `cc: flags`, is for builds without Zig.
  *
- *   fma8, fma16   a·b + c in every lane, rounded once
- *   widen_f16     16 halves to f32, exact
- *   dot32         acc[i] + scale[2i] · Σ_{j<4} w[4i + j] · x[4i + j] for 8 lanes, exact; |x| ≤ 127;
- *                 scale has 16 entries of which 2i and 2i + 1 are equal
- *   dot32_unsigned  the same for w ≥ 0 */
+ *   fma8, fma16     a·b + c in every lane, rounded once
+ *   widen_f16       16 halves to f32, exact
+ *   f16_at          one half at any address
+ *   dot32           Σ_{j<4} w[4i + j] · x[4i + j] in lane i of 8, exact; |x| ≤ 127
+ *   dot16           a[2i] · b[2i] + a[2i + 1] · b[2i + 1] in lane i of 8, exact
+ *   dot32_unsigned  acc[i] + scale[2i] · the same, for 0 ≤ w ≤ 127; scale[2i] = scale[2i + 1] */
 #ifndef DS4_SIMD_H
 #define DS4_SIMD_H
 
@@ -18,6 +19,7 @@
 
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
+typedef uint64_t u64x4 __attribute__((vector_size(32)));
 typedef int16_t i16x16 __attribute__((vector_size(32)));
 typedef int8_t i8x32 __attribute__((vector_size(32)));
 typedef uint8_t u8x32 __attribute__((vector_size(32)));
@@ -27,12 +29,12 @@ typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 
 #define DS4_LOAD(type, p) ds4_load_##type(p)
-#define DS4_DEFINE_LOAD(type)                                                     \
-  DS4_INLINE type ds4_load_##type(const void *p) {                                \
-    type v;                                                                       \
-    memcpy(&v, p, sizeof v);                                                      \
-    return v;                                                                     \
-  }                                                                               \
+#define DS4_DEFINE_LOAD(type)                      \
+  DS4_INLINE type ds4_load_##type(const void *p) { \
+    type v;                                        \
+    memcpy(&v, p, sizeof v);                       \
+    return v;                                      \
+  }                                                \
   DS4_INLINE void ds4_store_##type(void *p, type v) { memcpy(p, &v, sizeof v); }
 DS4_DEFINE_LOAD(f32x8)
 DS4_DEFINE_LOAD(f32x16)
@@ -40,13 +42,40 @@ DS4_DEFINE_LOAD(i32x16)
 DS4_DEFINE_LOAD(i16x16)
 DS4_DEFINE_LOAD(i8x32)
 DS4_DEFINE_LOAD(u8x32)
+DS4_DEFINE_LOAD(u64x4)
 DS4_DEFINE_LOAD(u16x16)
 
-/* The half at p as f32, by its bits: subnormals by an exact subtraction, no instruction needed. */
+#define DS4_INF_BITS 0x7f800000u
+#define DS4_NAN_BITS 0x7fc00000u
+
+DS4_INLINE float float_of(uint32_t bits) {
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+DS4_INLINE uint32_t bits_of(float f) {
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof bits);
+  return bits;
+}
+
+/* The half at p by its bits. */
+DS4_INLINE float f16_at_bits(const void *p) {
+  uint16_t h;
+  memcpy(&h, p, sizeof h);
+  const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
+  if (magnitude < 1u << 23)
+    return float_of(sign | bits_of(float_of(magnitude + (113u << 23)) - 0x1p-14f));
+  const uint32_t top = magnitude >= 31u << 23 ? 224u : 112u;
+  return float_of(sign | (magnitude + (top << 23)));
+}
+
+/* 16 halves by their bits: subnormals by an exact subtraction. */
 DS4_INLINE f32x16 widen_f16_bits(u16x16 h) {
   const u32x16 x = __builtin_convertvector(h, u32x16);
   const u32x16 magnitude = (x & 0x7fff) << 13;
-  const u32x16 is_small = (u32x16)(magnitude < (1u << 23)), is_huge = (u32x16)(magnitude >= (31u << 23));
+  const u32x16 is_small = (u32x16)(magnitude < (1u << 23)),
+               is_huge = (u32x16)(magnitude >= (31u << 23));
   const u32x16 normal = magnitude + (112u << 23) + (is_huge & (112u << 23));
   const f32x16 small = (f32x16)(magnitude + (113u << 23)) - 0x1p-14f;
   return (f32x16)((normal & ~is_small) | ((u32x16)small & is_small) | (x & 0x8000) << 16);
@@ -119,30 +148,6 @@ DS4_INLINE uint32_t max_abs_bits(const float *x, uint32_t n) {
   }
   return max_bits16(most);
 }
-#define DS4_INF_BITS 0x7f800000u
-#define DS4_NAN_BITS 0x7fc00000u
-
-DS4_INLINE float float_of(uint32_t bits) {
-  float f;
-  memcpy(&f, &bits, sizeof f);
-  return f;
-}
-DS4_INLINE uint32_t bits_of(float f) {
-  uint32_t bits;
-  memcpy(&bits, &f, sizeof bits);
-  return bits;
-}
-
-/* The half at p, any alignment. */
-DS4_INLINE float f16_at(const void *p) {
-  uint16_t h;
-  memcpy(&h, p, sizeof h);
-  const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
-  if (magnitude < 1u << 23) return float_of(sign | bits_of(float_of(magnitude + (113u << 23)) - 0x1p-14f));
-  const uint32_t top = magnitude >= 31u << 23 ? 224u : 112u;
-  return float_of(sign | (magnitude + (top << 23)));
-}
-
 /* The nearest half, ties to even. */
 DS4_INLINE uint16_t f16_bits(float x) {
   const uint32_t sign = bits_of(x) >> 16 & 0x8000, u = bits_of(x) & 0x7fffffffu;

@@ -28,15 +28,26 @@ DS4_INLINE f32x16 widen_f16(const void *p) {
   return v.whole;
 }
 
+DS4_INLINE float f16_at(const void *p) {
+  uint16_t h;
+  memcpy(&h, p, sizeof h);
+  return _cvtsh_ss(h);
+}
+
 /* maddubs cannot saturate: 2 · 128 · 127 is below 2^15. */
-DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
+DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
   const __m256i pairs = _mm256_maddubs_epi16((__m256i)w, (__m256i)x);
-  return acc + (i32x8)_mm256_madd_epi16(pairs, _mm256_loadu_si256((const __m256i *)scale));
+  return acc + (i32x8)_mm256_madd_epi16(pairs, (__m256i)scale);
 }
 
 /* maddubs wants one side unsigned: |w|, with w's sign moved to x. */
-DS4_INLINE i32x8 dot32(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
-  const __m256i magnitude = _mm256_sign_epi8((__m256i)w, (__m256i)w);
+DS4_INLINE i32x8 dot32(i8x32 w, i8x32 x) {
+  const __m256i magnitude = _mm256_abs_epi8((__m256i)w);
   const __m256i signed_x = _mm256_sign_epi8((__m256i)x, (__m256i)w);
-  return dot32_unsigned(acc, (i8x32)magnitude, (i8x32)signed_x, scale);
+  const __m256i pairs = _mm256_maddubs_epi16(magnitude, signed_x);
+  return (i32x8)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
+  return (i32x8)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }

@@ -22,6 +22,11 @@ typedef union {
   int8x16_t part[2];
 } neon_i8x32;
 
+typedef union {
+  i16x16 whole;
+  int16x8_t part[2];
+} neon_i16x16;
+
 DS4_INLINE f32x8 fma8(f32x8 a, f32x8 b, f32x8 c) {
   neon_f32x8 x = {a}, y = {b}, z = {c};
   for (int i = 0; i < 2; i++) z.part[i] = vfmaq_f32(z.part[i], x.part[i], y.part[i]);
@@ -51,7 +56,20 @@ DS4_INLINE int32x4_t neon_quads(int8x16_t w, int8x16_t x) {
 #endif
 }
 
-DS4_INLINE i32x8 dot32(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
+DS4_INLINE float f16_at(const void *p) {
+  __fp16 h;
+  memcpy(&h, p, sizeof h);
+  return h;
+}
+
+DS4_INLINE i32x8 dot32(i8x32 w, i8x32 x) {
+  neon_i8x32 a = {w}, b = {x};
+  neon_i32x8 z;
+  for (int i = 0; i < 2; i++) z.part[i] = neon_quads(a.part[i], b.part[i]);
+  return z.whole;
+}
+
+DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
   neon_i8x32 a = {w}, b = {x};
   neon_i32x8 z = {acc};
   for (int i = 0; i < 2; i++)
@@ -59,6 +77,12 @@ DS4_INLINE i32x8 dot32(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
   return z.whole;
 }
 
-DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
-  return dot32(acc, w, x, scale);
+DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
+  neon_i16x16 x = {a}, y = {b};
+  neon_i32x8 z;
+  for (int i = 0; i < 2; i++) {
+    const int32x4_t low = vmull_s16(vget_low_s16(x.part[i]), vget_low_s16(y.part[i]));
+    z.part[i] = vpaddq_s32(low, vmull_high_s16(x.part[i], y.part[i]));
+  }
+  return z.whole;
 }

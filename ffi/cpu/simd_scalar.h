@@ -30,15 +30,24 @@ DS4_INLINE f32x16 fma16(f32x16 a, f32x16 b, f32x16 c) {
 
 DS4_INLINE f32x16 widen_f16(const void *p) { return widen_f16_bits(DS4_LOAD(u16x16, p)); }
 
-DS4_INLINE i32x8 dot32(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
-  for (int i = 0; i < 8; i++) {
-    int32_t sum = 0;
-    for (int j = 0; j < 4; j++) sum += (int32_t)w[4 * i + j] * x[4 * i + j];
-    acc[i] += sum * scale[2 * i];
-  }
+DS4_INLINE float f16_at(const void *p) { return f16_at_bits(p); }
+
+DS4_INLINE i32x8 dot32(i8x32 w, i8x32 x) {
+  i32x8 sum = {0};
+  for (int i = 0; i < 8; i++)
+    for (int j = 0; j < 4; j++) sum[i] += (int32_t)w[4 * i + j] * x[4 * i + j];
+  return sum;
+}
+
+DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
+  const i32x8 sum = dot32(w, x);
+  for (int i = 0; i < 8; i++) acc[i] += sum[i] * scale[2 * i];
   return acc;
 }
 
-DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, const int16_t *scale) {
-  return dot32(acc, w, x, scale);
+DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
+  i32x8 sum;
+  for (int i = 0; i < 8; i++)
+    sum[i] = (int32_t)a[2 * i] * b[2 * i] + (int32_t)a[2 * i + 1] * b[2 * i + 1];
+  return sum;
 }

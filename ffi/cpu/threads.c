@@ -1,6 +1,6 @@
 /* The thread pool of a context. A job is published by raising `epoch`; workers spin on it for some
- * microseconds (the gap between two ops of a step) and then sleep on a condition variable, so an idle
- * engine costs nothing. Ranges are fixed by the number of items and threads alone. */
+ * microseconds (the gap between two ops of a step) and then sleep on a condition variable, so an
+ * idle engine costs nothing. Ranges are fixed by the number of items and threads alone. */
 #include "cpu.h"
 #include <pthread.h>
 #include <sched.h>

@@ -4,7 +4,7 @@
 #define DS4_TEXT_(x) #x
 #define DS4_TEXT(x) DS4_TEXT_(x)
 
-#define DS4_DECLARE(name) ds4_status DS4_FN(name)(ds4_ctx *ctx, const ds4_##name##_args *a);
+#define DS4_DECLARE(name) ds4_status DS4_FN(name)(ds4_ctx * ctx, const ds4_##name##_args *a);
 DS4_OPS(DS4_DECLARE)
 
 #define DS4_ENTRY(name) .name = DS4_FN(name),

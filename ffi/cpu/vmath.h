@@ -4,8 +4,8 @@
 
 #include "simd.h"
 
-/* e^x within 1 ulp: x = n ln 2 + r, a polynomial in r (Cephes expf), times 2^n in two exact steps so
- * that results below 2^-126 are rounded once. */
+/* e^x within 1 ulp: x = n ln 2 + r, a polynomial in r (Cephes expf), times 2^n in two exact steps
+ * so that results below 2^-126 are rounded once. */
 DS4_INLINE f32x16 exp16(f32x16 x) {
   const f32x16 lowest = splat16(-104.0f), highest = splat16(89.0f);
   x = select16(x < lowest, lowest, x);
@@ -57,8 +57,6 @@ DS4_INLINE double log_f64(double x) {
 }
 
 /* ln(1 + y), y ≥ 0: in f64 the sum keeps what an f32 result can show, until y is very small. */
-DS4_INLINE double log1p_f64(double y) {
-  return y < 0x1p-20 ? y - 0.5 * y * y : log_f64(1.0 + y);
-}
+DS4_INLINE double log1p_f64(double y) { return y < 0x1p-20 ? y - 0.5 * y * y : log_f64(1.0 + y); }
 
 #endif
