@@ -79,6 +79,7 @@ DS4_INLINE void load_q4_k(const uint8_t *w, span *s) {
 /* Spec §14.4: f16 d, then for each 32 weights u8 grid[4] and u32 s << 28 | four sign indices. The
  * scale d (0.5 + s) 0.25 is d/8 (2s + 1). */
 DS4_INLINE void load_iq2_xxs(const ds4_tables *t, const uint8_t *w, span *s) {
+  DS4_UNROLL
   for (uint32_t g = 0; g < 8; g++) {
     const uint8_t *at = w + 2 + 8 * g;
     uint32_t word;
@@ -102,6 +103,7 @@ DS4_INLINE void load_span(uint32_t type, const ds4_tables *t, const uint8_t *w, 
 DS4_INLINE void dot_span(uint32_t type, const span *s, const ds4_x *x, const uint32_t n_x,
                          uint64_t at, f32x8 *sum) {
   i32x8 acc[TILE] = {{0}};
+  DS4_UNROLL
   for (uint32_t g = 0; g < 8; g++)
     for (uint32_t b = 0; b < n_x; b++) {
       i8x32 xq = DS4_LOAD(i8x32, x[b].q + at * 256 + 32 * g);

@@ -16,6 +16,12 @@
 #include "cpu.h"
 
 #define DS4_INLINE static inline __attribute__((always_inline))
+/* Before a loop of constant length whose vectors must stay in registers. */
+#if defined(__clang__)
+#define DS4_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define DS4_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
