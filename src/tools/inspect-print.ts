@@ -95,7 +95,7 @@ export function memoryText(m: MemoryReport, paint: Paint): string {
     ["KV pages", `${count(m.pages.count)} × ${size(m.pages.bytesEach)}`, size(m.pages.bytes)],
     [
       "resume points",
-      `at most ${count(m.resumePoints.count)} × ${size(m.resumePoints.bytesEach)}`,
+      `about ${count(m.resumePoints.count)} × ${size(m.resumePoints.bytesEach)}`,
       size(m.resumePoints.bytes),
     ],
     [
