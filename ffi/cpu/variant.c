@@ -8,5 +8,6 @@
 DS4_OPS(DS4_DECLARE)
 
 #define DS4_ENTRY(name) .name = DS4_FN(name),
-extern const ds4_kernels DS4_FN(kernels);
+/* Exported: Mach-O objects of several files lose their hidden symbols. */
+extern DS4_API const ds4_kernels DS4_FN(kernels);
 const ds4_kernels DS4_FN(kernels) = {.isa = DS4_TEXT(DS4_ISA), DS4_OPS(DS4_ENTRY)};
