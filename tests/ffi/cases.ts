@@ -42,6 +42,7 @@ export const CASES: Record<string, Case> = {
   ...perType("matmul", (type) => matmul(type, 1, type === "F16" ? 1000 : 1024, 37)),
   ...perType("matmul in groups", (type) => matmul(type, 3, 512, 19)),
   ...perType("experts", experts),
+  "matmul of ties and extremes": extremes,
   rmsNorm,
   rope,
   hyperConnection,
@@ -84,6 +85,22 @@ function matmul(type: GgmlType, groups: number, nIn: number, nOut: number): Case
     const out = m.tensor("F32", N_ROWS, groups * nOut)
     return { step: (a, b) => ops.matmul(out.slice(a, b), x.slice(a, b), w, groups), outputs: [out] }
   }
+}
+
+/** Sums that are halfway between two f32, subnormal or infinite: where an emulated fused multiply-add
+ *  would go wrong first. */
+function extremes(m: Machine, ops: Ops, rand: Numbers): Run {
+  const [nIn, nOut] = [64, 500]
+  const odd = () => {
+    const size = [1, 2 ** 12, 2 ** 24, 2 ** -70, 2 ** 70][rand.below(5)]!
+    return (rand.below(2 ** rand.below(25)) - 3) * size
+  }
+  const values = (n: number) => Float32Array.from({ length: n }, odd)
+  const w = m.floats([nOut, nIn], values(nOut * nIn))
+  const x = m.floats([N_ROWS, nIn], values(N_ROWS * nIn))
+  x.f32()[5] = Number.NEGATIVE_INFINITY
+  const out = m.tensor("F32", N_ROWS, nOut)
+  return { step: (a, b) => ops.matmul(out.slice(a, b), x.slice(a, b), w), outputs: [out] }
 }
 
 function experts(type: GgmlType): Case {
