@@ -115,7 +115,8 @@ ds4_status ds4_map_file(void **out, uint64_t *bytes, const char *path, uint32_t 
     return ds4_fail(NULL, DS4_IO, "Cannot open a file: its path is too long or holds a zero byte");
   memcpy(name, path, path_len);
   name[path_len] = 0;
-  const int fd = open(name, O_RDONLY | O_CLOEXEC);
+  /* O_NONBLOCK: a pipe without a writer must fail, not wait. */
+  const int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return ds4_fail(NULL, DS4_IO, "Cannot open %s: %s", name, strerror(errno));
   const ds4_status status = map_descriptor(fd, name, out, bytes);
   close(fd);
