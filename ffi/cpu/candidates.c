@@ -20,12 +20,40 @@ typedef struct {
   uint64_t n_chunks;
 } candidates_job;
 
-static bool allowed(const uint32_t *mask, uint32_t id) {
-  return !mask || mask[id / 32] >> id % 32 & 1;
-}
+typedef double f64x8 __attribute__((vector_size(64)));
 
 static const uint32_t *mask_of(const ds4_candidates_args *a, uint64_t row) {
   return a->mask ? DS4_PTR(const uint32_t, a->mask) + row * ((a->vocab + 31) / 32) : NULL;
+}
+
+/* Which of the ids [id, id + 16) are allowed, of `left` that exist; id is a multiple of 16. */
+DS4_INLINE i32x16 allowed16(const uint32_t *mask, uint64_t id, uint64_t left) {
+  const u32x16 lane = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                       1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+  const uint32_t exist = left >= 16 ? 0xffff : (1u << left) - 1;
+  const uint32_t bits = (mask ? mask[id / 32] >> id % 32 : 0xffff) & exist;
+  return ((u32x16){0} + bits & lane) != 0;
+}
+
+/* Logits of 16 ids, -inf where they are not allowed. */
+DS4_INLINE f32x16 allowed_logits(const float *logits, const uint32_t *mask, uint64_t id,
+                                 uint64_t end) {
+  const f32x16 v = load_upto16(logits + id, end - id);
+  return select16(allowed16(mask, id, end - id), v, splat16(-__builtin_inff()));
+}
+
+static float max_lane(f32x16 v) {
+  float most = v[0];
+  for (int i = 1; i < 16; i++) most = v[i] > most ? v[i] : most;
+  return most;
+}
+
+/* The first id of [id, end) that has this logit and is allowed. */
+static uint32_t find_logit(const float *logits, const uint32_t *mask, uint64_t id, uint64_t end,
+                           float logit) {
+  for (; id < end; id++)
+    if (logits[id] == logit && (!mask || mask[id / 32] >> id % 32 & 1)) return (uint32_t)id;
+  return UINT32_MAX;
 }
 
 static void max_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end) {
@@ -34,15 +62,15 @@ static void max_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end) {
   const ds4_candidates_args *a = j->a;
   for (uint64_t at = begin; at < end; at++) {
     const uint64_t row = at / j->n_chunks, first = at % j->n_chunks * CHUNK;
+    const uint64_t last = DS4_MIN(first + CHUNK, a->vocab);
     const float *logits = DS4_PTR(const float, a->logits) + row * a->vocab;
     const uint32_t *mask = mask_of(a, row);
-    chunk_result c = {.max = -__builtin_inff(), .argmax = UINT32_MAX};
-    for (uint32_t id = (uint32_t)first; id < a->vocab && id < first + CHUNK; id++) {
-      c.bad |= (bits_of(logits[id]) & 0x7fffffffu) >= DS4_INF_BITS;
-      if (!(logits[id] > c.max) || !allowed(mask, id)) continue;
-      c.max = logits[id];
-      c.argmax = id;
-    }
+    f32x16 most = splat16(-__builtin_inff());
+    for (uint64_t id = first; id < last; id += 16)
+      most = max16(allowed_logits(logits, mask, id, last), most);
+    chunk_result c = {.max = max_lane(most), .argmax = UINT32_MAX};
+    c.bad = max_abs_bits(logits + first, (uint32_t)(last - first)) >= DS4_INF_BITS;
+    if (c.max > -__builtin_inff()) c.argmax = find_logit(logits, mask, first, last, c.max);
     j->chunks[at] = c;
   }
 }
@@ -72,17 +100,17 @@ static void sum_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end) {
     const float *logits = DS4_PTR(const float, a->logits) + row * a->vocab;
     const float least = info->max - DS4_PTR(const float, a->delta)[row];
     const uint32_t *mask = mask_of(a, row);
-    chunk_result *c = j->chunks + at;
-    for (uint64_t i = first; i < last; i += 16) {
-      float v[16];
-      for (uint64_t k = 0; k < 16; k++)
-        v[k] = i + k < last && allowed(mask, (uint32_t)(i + k)) ? logits[i + k] : -__builtin_inff();
-      const f32x16 e = exp16(DS4_LOAD(f32x16, v) - info->max);
-      for (uint64_t k = 0; k < 16; k++) {
-        c->sum += (double)e[k];
-        c->n_passed += v[k] >= least && v[k] > -__builtin_inff();
-      }
+    f64x8 sum = {0};
+    i32x16 passed = {0};
+    for (uint64_t id = first; id < last; id += 16) {
+      const f32x16 v = allowed_logits(logits, mask, id, last);
+      const f32x16 e = exp16(v - info->max);
+      sum += __builtin_convertvector(low8(e), f64x8) + __builtin_convertvector(high8(e), f64x8);
+      passed -= (v >= least) & (v > -__builtin_inff());
     }
+    chunk_result *c = j->chunks + at;
+    for (int i = 0; i < 8; i++) c->sum += sum[i];
+    for (int i = 0; i < 16; i++) c->n_passed += (uint32_t)passed[i];
   }
 }
 
@@ -111,7 +139,7 @@ static void collect_body(void *arg, uint32_t thread, uint64_t begin, uint64_t en
     uint32_t to = j->chunks[at].first, id = (uint32_t)(at % j->n_chunks * CHUNK);
     const uint32_t end_to = DS4_MIN(to + j->chunks[at].n_passed, a->limit);
     for (; to < end_to; id++) {
-      if (!(logits[id] >= least) || !allowed(mask, id)) continue;
+      if (!(logits[id] >= least) || (mask && !(mask[id / 32] >> id % 32 & 1))) continue;
       DS4_PTR(uint32_t, a->ids)[row * a->limit + to] = id;
       DS4_PTR(float, a->values)[row * a->limit + to++] = logits[id];
     }
