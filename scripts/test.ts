@@ -26,7 +26,7 @@ async function main(): Promise<number> {
     if (code !== 0) return code
   }
   const { ensureNativeLibrary } = await import("../ffi/build.ts")
-  await ensureNativeLibrary((line) => console.error(line))
+  await ensureNativeLibrary({ onProgress: (line) => console.error(line) })
   let output = ""
   const code = await run([bun, "test", ...process.argv.slice(2)], (text) => (output += text))
   const count = (word: string) =>

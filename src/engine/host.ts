@@ -23,7 +23,7 @@ export class EngineHost {
   receive(message: ToEngine): void {
     switch (message.type) {
       case "open":
-        return this.#open(message)
+        return void this.#open(message)
       case "abort":
         return this.#aborts.get(message.id)?.()
       case "generate": {
@@ -38,9 +38,9 @@ export class EngineHost {
     }
   }
 
-  #open({ model, options }: ToEngine & { type: "open" }): void {
+  async #open({ model, options }: ToEngine & { type: "open" }): Promise<void> {
     try {
-      this.#engine = Engine.open(model, options)
+      this.#engine = await Engine.load(model, options)
       this.#port.postMessage({ type: "ready", info: this.#engine.info })
     } catch (error) {
       const { name, message } = error instanceof Error ? error : new Error(String(error))

@@ -4,6 +4,7 @@ import { type Conversation, encodePrompt, render, type RenderOptions } from "../
 import type { Config, ShapeName } from "../model/config.ts"
 import { shapeName } from "../model/config.ts"
 import { kvSizes } from "../model/kv-cache.ts"
+import { loadNative } from "../ops/open.ts"
 import { type ModelSource, type OpenOptions, openRuntime } from "../session/open.ts"
 import type { Runtime } from "../session/runtime.ts"
 import { Scheduler } from "../session/scheduler.ts"
@@ -35,6 +36,12 @@ export class Engine {
     this.runtime = runtime
     this.tokenizer = tokenizerOf(runtime.file)
     this.scheduler = new Scheduler(runtime)
+  }
+
+  /** open() with the native library loaded first, built if need be: what scripts begin with. */
+  static async load(model: ModelSource, options: OpenOptions = {}): Promise<Engine> {
+    await loadNative()
+    return Engine.open(model, options)
   }
 
   /** Opens a model file (or bytes) on a backend: `Engine.open({ path: "model.gguf" })`.
