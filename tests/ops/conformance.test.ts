@@ -27,13 +27,39 @@ describe.each(ISAS)("cpu, %s", (isa) => {
   )
 })
 
-test("the reference agrees with itself, and a wrong backend is found out", () => {
+describe("a wrong backend is found out", () => {
   const reference = openReference()
-  const ops = ["add", "rmsNorm", "swiglu"]
-  const filter = (c: { op: string }) => ops.includes(c.op)
-  expect(runConformance(reference, { filter }).failures).toEqual([])
-  const kernels = { ...reference.kernels, add: reference.kernels.swiglu as never }
-  const wrong = runConformance({ ...reference, kernels }, { filter })
-  expect(wrong.failures.length).toBeGreaterThan(0)
-  expect(wrong.failures.every((f) => f.name.startsWith("add: "))).toBe(true)
+  const { kernels } = reference
+  const small = (op: string) => (c: { op: string; name: string }) =>
+    c.op === op && !/4096|2048|16384|512|33 rows, 6/.test(c.name)
+  type Kernel = (...args: unknown[]) => void
+
+  function failuresWith(op: (typeof OP_NAMES)[number], kernel: Kernel): number {
+    const wrong = { ...reference, kernels: { ...kernels, [op]: kernel } }
+    return runConformance(wrong, { filter: small(op) }).failed
+  }
+
+  test.each([...OP_NAMES])("%s() that does as the reference, or nothing", (op) => {
+    expect(failuresWith(op, kernels[op] as Kernel)).toBe(0)
+    expect(failuresWith(op, () => {})).toBeGreaterThan(0)
+  })
+
+  const changes: [(typeof OP_NAMES)[number], string, number, (v: number) => number][] = [
+    ["rmsNorm", "eps", 5, (v) => 10 * v],
+    ["ropeTable", "ratio", 5, (v) => v + 1],
+    ["ropeTail", "inverse", 6, (v) => 1 - v],
+    ["hcSplit", "eps", 9, (v) => 100 * v],
+    ["hcHeadWeights", "eps", 6, (v) => 100 * v],
+    ["attend", "window", 14, (v) => v + 1],
+    ["attend", "scale", 21, (v) => v * 1.0001],
+    ["indexTopK", "scale", 18, (v) => v * 1.001],
+    ["routerTopK", "scale", 7, (v) => v * 1.0001],
+    ["expertsGateUp", "clamp", 12, (v) => v * 1.01],
+    ["swiglu", "clamp", 4, (v) => v * 1.001],
+  ]
+  test.each(changes)("%s() with another %s", (op, _, at, change) => {
+    const kernel = kernels[op] as Kernel
+    const changed = (...args: unknown[]) => kernel(...args.with(at, change(args[at] as number)))
+    expect(failuresWith(op, changed)).toBeGreaterThan(0)
+  })
 })

@@ -12,18 +12,22 @@ export function kvRowCases(): Case[] {
     [3, 64, 0],
   ]
   return [
-    ...kv.map(([nRows, dim, rope]) => kvRows(`${nRows} rows of ${dim}`, nRows, dim, rope, sized)),
-    kvRows("zeros, tiny and huge numbers", 8, 128, 64, hostile),
-    kvRows("every tie between two codes", 4, 512, 64, ties),
+    ...kv.flatMap(([nRows, dim, rope]) =>
+      kvRows(`${nRows} rows of ${dim}`, nRows, dim, rope, sized),
+    ),
+    ...kvRows("zeros, tiny and huge numbers", 8, 128, 64, hostile),
+    ...kvRows("every tie between two codes", 4, 512, 64, ties),
     ...[
       [1, 128],
       [33, 128],
       [17, 32],
       [2, 1024],
-    ].map(([nRows, dim]) => indexRows(`${nRows} rows of ${dim}`, nRows!, dim!, sized)),
-    indexRows("zeros, tiny and huge numbers", 8, 128, hostile),
-    kvRows("nothing but -0", 1, 128, 64, (_, nRows, dim) => new Float32Array(nRows * dim).fill(-0)),
-    indexRows("sums that are multiples of one half", 9, 128, halves),
+    ].flatMap(([nRows, dim]) => indexRows(`${nRows} rows of ${dim}`, nRows!, dim!, sized)),
+    ...indexRows("zeros, tiny and huge numbers", 8, 128, hostile),
+    ...kvRows("nothing but -0", 1, 128, 64, (_, nRows, dim) =>
+      new Float32Array(nRows * dim).fill(-0),
+    ),
+    ...indexRows("sums that are multiples of one half", 9, 128, halves),
     notFinite(),
     ...ringCases(),
     ...pageCases(),
@@ -53,32 +57,40 @@ const ties: Values = (f, nRows, dim) =>
 const halves: Values = (f, nRows, dim) =>
   Float32Array.from({ length: nRows * dim }, () => (f.rand.below(25) - 12) / 2)
 
-function kvRows(name: string, nRows: number, dim: number, rope: number, values: Values): Case {
-  return {
-    op: "roundKv",
-    name: `${name}, and packRows after it`,
-    run(f) {
-      const x = f.floats([nRows, dim], values(f, nRows, dim))
-      const out = f.tensor("U8", nRows, packedKvBytes(dim, rope))
-      f.ops.roundKv(x, rope)
-      f.ops.packRows(out, x, ROW_KV, rope)
-      return [output(f, "x", x, "exact"), output(f, "packed", out, "exact")]
-    },
+/** roundKv on its own, and packRows after it. */
+function kvRows(name: string, nRows: number, dim: number, rope: number, values: Values): Case[] {
+  const rounded = (f: Fixture) => {
+    const x = f.floats([nRows, dim], values(f, nRows, dim))
+    f.ops.roundKv(x, rope)
+    return x
   }
+  const packed = (f: Fixture) => {
+    const [x, out] = [rounded(f), f.tensor("U8", nRows, packedKvBytes(dim, rope))]
+    f.ops.packRows(out, x, ROW_KV, rope)
+    return out
+  }
+  return [
+    { op: "roundKv", name, run: (f) => [output(f, "x", rounded(f), "exact")] },
+    { op: "packRows", name: `KV, ${name}`, run: (f) => [output(f, "out", packed(f), "exact")] },
+  ]
 }
 
-function indexRows(name: string, nRows: number, dim: number, values: Values): Case {
-  return {
-    op: "roundIndex",
-    name: `${name}, and packRows after it`,
-    run(f) {
-      const x = f.floats([nRows, dim], values(f, nRows, dim))
-      const out = f.tensor("U8", nRows, packedIndexBytes(dim))
-      f.ops.roundIndex(x)
-      f.ops.packRows(out, x, ROW_INDEX)
-      return [output(f, "x", x, "exact"), output(f, "packed", out, "exact")]
-    },
+/** roundIndex on its own, and packRows after it. */
+function indexRows(name: string, nRows: number, dim: number, values: Values): Case[] {
+  const rounded = (f: Fixture) => {
+    const x = f.floats([nRows, dim], values(f, nRows, dim))
+    f.ops.roundIndex(x)
+    return x
   }
+  const packed = (f: Fixture) => {
+    const [x, out] = [rounded(f), f.tensor("U8", nRows, packedIndexBytes(dim))]
+    f.ops.packRows(out, x, ROW_INDEX)
+    return out
+  }
+  return [
+    { op: "roundIndex", name, run: (f) => [output(f, "x", rounded(f), "exact")] },
+    { op: "packRows", name: `index, ${name}`, run: (f) => [output(f, "out", packed(f), "exact")] },
+  ]
 }
 
 function notFinite(): Case {
