@@ -1,9 +1,10 @@
 /** What `doctor` looks at: each check reads, judges and says what to do; none changes anything. */
 import { existsSync, readFileSync } from "node:fs"
-import { arch, availableParallelism, cpus, homedir, totalmem } from "node:os"
+import { arch, availableParallelism, cpus, totalmem } from "node:os"
 import { join } from "node:path"
 import { ensureNativeLibrary } from "../../ffi/build.ts"
 import { abiOf, openContext, openLibrary } from "../../ffi/library.ts"
+import { resolveUserPath } from "../cli/paths.ts"
 import { env } from "../env.ts"
 import type { GgufFile } from "../gguf/types.ts"
 import { availableMemory } from "../session/memory.ts"
@@ -11,7 +12,10 @@ import { memoryReport } from "./inspect-memory.ts"
 import { inspectModel } from "./inspect-model.ts"
 import { count, size } from "./inspect-print.ts"
 
-export type Status = "ok" | "warning" | "failure"
+export { PUBLISHED } from "./doctor-published.ts"
+
+/** A note is worth knowing and stops nothing. */
+export type Status = "ok" | "note" | "warning" | "failure"
 
 export interface Finding {
   topic: string
@@ -25,13 +29,6 @@ export interface Finding {
 export const PINNED_BUN = "1.4.5"
 
 export const ROOT = join(import.meta.dir, "../..")
-
-/** The published model file to get. */
-export const PUBLISHED = {
-  repository: "antirez/deepseek-v4-gguf",
-  file: "DeepSeek-V4-Flash-IQ2XXS-w2Q2K-AProjQ8-SExpQ8-OutQ8-chat-v2-imatrix.gguf",
-  bytes: 86_720_111_488,
-}
 
 const PLATFORMS = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"]
 
@@ -76,27 +73,27 @@ export function checkBun(version: string = Bun.version): Finding {
   }
 }
 
-/** Surroundings that stop an installation with messages hard to understand. */
+/** Surroundings in which commands end with messages that are hard to understand. */
 export function checkInstall(): Finding[] {
   const found: Finding[] = []
   if (!Bun.which("bun"))
     found.push({
       topic: "PATH",
-      status: "warning",
+      status: "note",
       text: "`bun` is not on PATH",
       fix: `\`npx -y bun@${PINNED_BUN} ds4 …\` works without; to install it: bun.sh.`,
     })
   else if (!Bun.which("bunx"))
     found.push({
       topic: "PATH",
-      status: "warning",
+      status: "note",
       text: "`bunx` is not on PATH though `bun` is",
       fix: "`bun x` is the same command.",
     })
   if (ignoresScripts())
     found.push({
       topic: "npm",
-      status: "warning",
+      status: "note",
       text: "`ignore-scripts` is on: npm's package of Bun stays a stub without its program",
       fix: "After installing it: `node node_modules/bun/install.js`. ds4 needs no scripts itself.",
     })
@@ -112,7 +109,7 @@ export function checkInstall(): Finding[] {
 
 function ignoresScripts(): boolean {
   if (env("npm_config_ignore_scripts") === "true") return true
-  const files = [join(ROOT, ".npmrc"), join(homedir(), ".npmrc")]
+  const files = [join(ROOT, ".npmrc"), resolveUserPath("~/.npmrc")]
   return files.some((file) => /^\s*ignore-scripts\s*=\s*true/m.test(readIfThere(file)))
 }
 

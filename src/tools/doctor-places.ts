@@ -1,7 +1,8 @@
 /** Where ds4 keeps things, how large they are, and how to be rid of them. */
 import { lstatSync, readdirSync } from "node:fs"
-import { homedir } from "node:os"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { ds4Directory, resolveUserPath } from "../cli/paths.ts"
 import { env } from "../env.ts"
 import { ROOT } from "./doctor-checks.ts"
 
@@ -10,14 +11,16 @@ export interface Place {
   path: string
   /** Bytes on disk; null where there is nothing. */
   bytes: number | null
-  /** The command that removes it; it comes back when it is needed. */
-  remove: string
+  /** The command that removes it, or null for what belongs to ds4 itself. */
+  remove: string | null
 }
+
+const MODELS = join(ROOT, "models")
 
 /** All places, whether there is something or not. */
 export function places(): Place[] {
-  const home = join(homedir(), ".ds4")
-  const cache = join(env("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "ds4")
+  const home = ds4Directory() ?? join(tmpdir(), "ds4")
+  const cache = join(env("XDG_CACHE_HOME") ?? resolveUserPath("~/.cache"), "ds4")
   const all: [what: string, path: string][] = [
     ["your models", join(home, "models")],
     ["history of the chat", join(home, "history")],
@@ -25,15 +28,18 @@ export function places(): Place[] {
     ["native library", join(ROOT, "zig-out")],
     ["build cache", join(ROOT, ".zig-cache")],
     ["packages", join(ROOT, "node_modules")],
-    ["ds4-mini", join(ROOT, "models")],
+    ["ds4-mini", MODELS],
   ]
   return all.map(([what, path]) => ({
     what,
     path,
     bytes: bytesUnder(path),
-    remove: `rm -r ${/^[\w./-]+$/.test(path) ? path : JSON.stringify(path)}`,
+    remove: path.startsWith(MODELS) ? null : `rm -r ${shellWord(path)}`,
   }))
 }
+
+const shellWord = (path: string) =>
+  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
 
 /** Bytes of a file or of everything in a folder; links are not followed. */
 export function bytesUnder(path: string): number | null {

@@ -165,7 +165,7 @@ function list(facts: readonly (readonly [string, string])[], paint: Paint): stri
 export function table(head: readonly string[], rows: readonly string[][], paint: Paint): string {
   const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i]!.length)))
   const numeric = head.map(
-    (_, i) => i > 0 && rows.every((r) => /^[\d.,]+( ?[kMGT]?B?)?$|^$/.test(r[i]!)),
+    (_, i) => i > 0 && rows.every((r) => /^[\d.,]+( ?[kMGBT]?B?)?$|^$/.test(r[i]!)),
   )
   const line = (cells: readonly string[]) =>
     cells
@@ -183,7 +183,7 @@ export function size(bytes: number): string {
 }
 
 const short = (n: number) =>
-  n < 1000 ? String(n) : scaled(n, ["k", "M", "G", "T"]).replace(" ", "")
+  n < 1000 ? String(n) : scaled(n, ["k", "M", "B", "T"]).replace(" ", "")
 
 function scaled(n: number, units: readonly string[]): string {
   let unit = -1

@@ -23,8 +23,12 @@ export class FloatFile {
   /** Writes floats at an index counted in floats. */
   write(index: number, values: Float32Array): void {
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    for (let done = 0; done < bytes.length;)
-      done += writeSync(this.#fd, bytes, done, bytes.length - done, 4 * index + done)
+    try {
+      for (let done = 0; done < bytes.length;)
+        done += writeSync(this.#fd, bytes, done, bytes.length - done, 4 * index + done)
+    } catch (e) {
+      throw new CliError(`Cannot write ${this.#path}: ${(e as Error).message}`)
+    }
   }
 
   /** Gives the file its name. */

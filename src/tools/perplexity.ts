@@ -5,50 +5,94 @@ import { engineOptions, findModel } from "../cli/models.ts"
 import type { Args } from "../cli/options.ts"
 import { CliError } from "../errors.ts"
 import { tokenizerOf } from "../generate/vocabulary.ts"
+import { readConfig } from "../model/config.ts"
 import { loadNative } from "../ops/open.ts"
-import { openRuntime } from "../session/open.ts"
-import { perplexity, scoreWindow, windowsOf } from "./perplexity-run.ts"
+import { openModelFile, openRuntime } from "../session/open.ts"
+import type { Runtime } from "../session/runtime.ts"
+import { count } from "./inspect-print.ts"
+import { type Perplexity, perplexity, scoreWindow, windowsOf } from "./perplexity-run.ts"
 
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_CHUNK = 512
 
 export async function run(args: Args, io: Io): Promise<number> {
   const [name] = args.positional
-  if (name === undefined) throw new CliError("ds4 perplexity needs a text file")
-  const text = readText(io.resolvePath(name))
+  if (name === undefined) throw new CliError("ds4 perplexity needs a text file, or - for stdin")
+  const text = name === "-" ? await io.readInput() : readText(io.resolvePath(name))
   const { path } = findModel(args, io)
   await loadNative()
-  const chunk = args.number("chunk") ?? DEFAULT_CHUNK
-  const context = args.number("ctx") ?? DEFAULT_CONTEXT
-  const runtime = openRuntime({ path }, { ...engineOptions(args), context, maxRows: chunk })
-  const tokenizer = tokenizerOf(runtime.file)
-  const sum = { tokens: 0, nll: 0 }
-  const progress = new ProgressLine(io)
+  const { windows, context } = readWindows(path, text, args.number("ctx"))
+  if (windows.length === 0) throw new CliError(`${name} is empty: there is no token to foretell`)
+  const chunk = Math.min(args.number("chunk") ?? DEFAULT_CHUNK, context)
+  const options = { ...engineOptions(args), context, maxRows: chunk, resumeBytes: 0 }
+  const runtime = openRuntime({ path }, options)
   const start = performance.now()
-  for (const window of windowsOf(tokenizer.encode(text), context, tokenizer.bosId)) {
-    const steps = scoreWindow(runtime, window, chunk)
-    for (let step = steps.next(); ; step = steps.next()) {
-      const { tokens, nll } = step.value
-      const soFar = { tokens: sum.tokens + tokens, nll: sum.nll + nll }
-      if (soFar.tokens > 0)
-        progress.show(`${soFar.tokens} tokens, perplexity ${perplexity(soFar).toFixed(4)}`)
-      if (!step.done) continue
-      Object.assign(sum, soFar)
-      break
-    }
+  let sum: Perplexity
+  try {
+    sum = score(runtime, windows, chunk, new ProgressLine(io))
+  } finally {
+    runtime.close()
   }
-  progress.clear()
-  runtime.close()
-  if (sum.tokens === 0) throw new CliError(`${name} has no token to foretell`)
+  if (sum.tokens === 0) throw new CliError(`${name} is too short: there is no token to foretell`)
   const seconds = (performance.now() - start) / 1000
-  const result = { ...sum, perplexity: perplexity(sum), tokensPerSecond: sum.tokens / seconds }
+  const result = {
+    perplexity: perplexity(sum),
+    ...sum,
+    context,
+    windows: windows.length,
+    seconds,
+    tokensPerSecond: sum.tokens / seconds,
+  }
   if (args.flag("json")) io.out(`${JSON.stringify(result)}\n`)
   else
     io.out(
-      `perplexity ${result.perplexity.toFixed(4)} over ${sum.tokens} tokens ` +
-        `(${result.tokensPerSecond.toFixed(1)} tokens/s)\n`,
+      `perplexity ${result.perplexity.toFixed(4)} over ${count(sum.tokens)} tokens ` +
+        `in windows of ${count(context)}, ${result.tokensPerSecond.toFixed(1)} tokens/s\n`,
     )
   return 0
+}
+
+/** The text as windows of the context wanted, or of 4,096 tokens. */
+function readWindows(path: string, text: string, wanted: number | undefined) {
+  const file = openModelFile({ path })
+  const { contextLength } = readConfig(file.metadata)
+  const tokenizer = tokenizerOf(file)
+  file.source.close()
+  if (wanted !== undefined && wanted < 2)
+    throw new CliError("--ctx is 1, expected 2 or more: a token is foretold from those before it")
+  const most = wanted ?? Math.min(DEFAULT_CONTEXT, contextLength)
+  const windows = windowsOf(tokenizer.encode(text), most, tokenizer.bosId)
+  // A text shorter than the context needs no more memory than its own length.
+  const context = Math.min(most, Math.max(2, ...windows.slice(0, 1).map((w) => w.length)))
+  return { windows, context }
+}
+
+function score(
+  runtime: Runtime,
+  windows: readonly (readonly number[])[],
+  chunk: number,
+  progress: ProgressLine,
+): Perplexity {
+  const sum: Perplexity = { tokens: 0, nll: 0 }
+  const total = windows.reduce((n, w) => n + w.length, 0)
+  const soFar = ({ tokens, nll }: Perplexity) => ({
+    tokens: sum.tokens + tokens,
+    nll: sum.nll + nll,
+  })
+  for (const window of windows) {
+    const steps = scoreWindow(runtime, window, chunk)
+    let step = steps.next()
+    for (; !step.done; step = steps.next()) {
+      const now = soFar(step.value)
+      if (now.tokens > 0)
+        progress.show(
+          `${count(now.tokens)} of ${count(total)} tokens, perplexity ${perplexity(now).toFixed(4)}`,
+        )
+    }
+    Object.assign(sum, soFar(step.value))
+  }
+  progress.clear()
+  return sum
 }
 
 function readText(path: string): string {

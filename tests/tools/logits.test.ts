@@ -28,8 +28,8 @@ describe("runLogits()", () => {
   test("writes logits [position][vocab] and streams [position][layer][stream][dim]", () => {
     const { vocabSize, nLayers, hcMult, dim } = runtime.config
     const width = hcMult * dim
-    const logits = new Float32Array(ids.length * vocabSize)
-    const hidden = new Float32Array(ids.length * nLayers * width)
+    const logits: Float32Array = new Float32Array(ids.length * vocabSize)
+    const hidden: Float32Array = new Float32Array(ids.length * nLayers * width)
     const sink = {
       logits: (position: number, rows: Float32Array) => logits.set(rows, position * vocabSize),
       hidden(position: number, layer: number, rows: Float32Array) {
