@@ -1,150 +1,210 @@
-/** `ds4 batch FILE.jsonl`: one request a line, one answer a line, in order; many decoded at once. */
-import { readFileSync } from "node:fs"
-import {
-  conversationOf,
-  encodePrompt,
-  type Json,
-  parseJson,
-  render,
-  toPlain,
-} from "../chat/index.ts"
+/** `ds4 batch FILE.jsonl`: one request a line, one answer a line, in order; many decoded at once. A line
+ *  that is wrong gets an error for an answer and does not stop the others. */
 import { EngineClient } from "../engine/client.ts"
-import { CliError } from "../errors.ts"
-import type { GenerateEnd, GenerateRequest } from "../generate/types.ts"
-import { tokenizerOf } from "../generate/vocabulary.ts"
-import { loadNative } from "../ops/open.ts"
-import { openModelFile } from "../session/open.ts"
+import { CliError, ContextError } from "../errors.ts"
+import type { GenerateEnd } from "../generate/types.ts"
+import type { OpenOptions } from "../session/open.ts"
 import { spawnEngine } from "../spawn.ts"
-import type { Tokenizer } from "../tokenizer/index.ts"
+import { jsonUsage } from "./answer.ts"
+import { type ModelText, readModelText } from "./engine.ts"
+import { figure } from "./estimate.ts"
 import { type Io, ProgressLine } from "./io.ts"
 import { engineOptions, findModel } from "./models.ts"
-import type { Args } from "./options.ts"
+import { type Args, THINK_MAX_CONTEXT } from "./options.ts"
+import { readText } from "./prompt.ts"
+import { type BatchRequest, readRequest, type RequestDefaults } from "./requests.ts"
 import { samplingOf } from "./sampling.ts"
 
 const DEFAULT_PARALLEL = 8
+/** Tokens that an answer without a limit is given room for. */
+const ANSWER_ROOM = 4096
+const INTERRUPTED = 130
+
+/** A line of the file: a request, or why it is none. */
+interface Line {
+  number: number
+  request?: BatchRequest
+  error?: Error
+}
 
 export async function run(args: Args, io: Io): Promise<number> {
   const [name] = args.positional
-  if (name === undefined) throw new CliError("ds4 batch needs a file of requests, or - for stdin")
-  const lines = (await readInput(name, io)).split("\n").filter((line) => line.trim() !== "")
+  if (name === undefined)
+    throw new CliError("ds4 batch needs a file of requests: ds4 batch FILE.jsonl, or - for stdin")
+  const text = name === "-" ? await io.readInput() : readText(name, io)
   const { path } = findModel(args, io)
-  await loadNative()
-  const file = openModelFile({ path })
-  const tokenizer = tokenizerOf(file)
-  file.source.close()
-  const parallel = args.number("parallel") ?? DEFAULT_PARALLEL
-  const client = await EngineClient.open(
-    spawnEngine(),
-    { path },
-    { ...engineOptions(args), nSeqs: parallel },
-  )
-  const progress = new ProgressLine(io)
-  let done = 0
-  let failed = 0
-  const answers = lines.map(async (line) => {
-    const answer = await answerLine(line, args, tokenizer, client)
-    if ("error" in answer) failed++
-    progress.show(`${++done} of ${lines.length} requests`)
-    return JSON.stringify(answer)
+  const model = await readModelText(path)
+  const lines = readLines(text, model, args)
+  const options = batchOptions(lines, model, args)
+  if (!lines.some((line) => line.request)) return report(lines.map(failed), io)
+  const client = await openFitting(path, options, args.number("ctx") !== undefined)
+  const batch = new Batch(client, lines, io)
+  process.on("SIGINT", () => batch.abort())
+  try {
+    return await batch.run()
+  } finally {
+    client.close()
+  }
+}
+
+function readLines(text: string, { tokenizer }: ModelText, args: Args): Line[] {
+  const think = args.text("think") ?? "on"
+  const defaults: RequestDefaults = {
+    thinking: think !== "off",
+    effort: think === "max" ? "max" : null,
+    encoder: args.text("efforts") === "0731" ? "v4-0731" : "v4",
+    maxTokens: args.number("tokens"),
+    sampling: samplingOf(args),
+    stop: args.all("stop"),
+  }
+  const lines: Line[] = []
+  text.split("\n").forEach((line, i) => {
+    if (/^[ \t\r]*$/.test(line)) return
+    const number = i + 1
+    try {
+      lines.push({ number, request: readRequest(line, tokenizer, defaults) })
+    } catch (error) {
+      lines.push({ number, error: error as Error })
+    }
   })
-  for (const answer of answers) io.out(`${await answer}\n`)
-  progress.clear()
-  client.close()
-  if (failed > 0) io.err(`${failed} of ${lines.length} requests failed\n`)
-  return failed > 0 ? 1 : 0
+  return lines
 }
 
-async function readInput(name: string, io: Io): Promise<string> {
-  if (name === "-") return Bun.stdin.text()
-  try {
-    return readFileSync(io.resolvePath(name), "utf8")
-  } catch (error) {
-    throw new CliError(`Cannot read ${name}: ${(error as Error).message}`)
-  }
-}
-
-async function answerLine(line: string, args: Args, tokenizer: Tokenizer, client: EngineClient) {
-  try {
-    const request = requestOf(parseJson(line), args, tokenizer, client.info.context)
-    return answerOf(await client.complete(request))
-  } catch (error) {
-    return { error: { message: (error as Error).message } }
-  }
-}
-
-function answerOf(end: GenerateEnd) {
-  return {
-    text: end.text,
-    ids: end.ids,
-    finish_reason: end.reason,
-    usage: {
-      prompt_tokens: end.usage.promptTokens,
-      completion_tokens: end.usage.completionTokens,
-      total_tokens: end.usage.promptTokens + end.usage.completionTokens,
-      prompt_tokens_details: { cached_tokens: end.usage.cachedTokens },
-    },
-  }
-}
-
-/** A line as a request. @throws CliError naming the field that is wrong. */
-function requestOf(line: Json, args: Args, tokenizer: Tokenizer, context: number): GenerateRequest {
-  if (!(line instanceof Map)) throw new CliError("A request is a JSON object")
-  const number = (field: string, min: number, max: number): number | undefined => {
-    const value = toPlain(line.get(field) ?? null)
-    if (value === null) return undefined
-    if (typeof value !== "number" || !(value >= min && value <= max))
-      throw new CliError(`"${field}" is ${JSON.stringify(value)}; ${min} to ${max} is wanted`)
-    return value
-  }
-  const prompt = promptOf(line, args, tokenizer)
-  const room = context - prompt.ids.length
-  if (room < 1)
-    throw new CliError(`The prompt has ${prompt.ids.length} tokens, the context ${context} (--ctx)`)
-  const limit = number("max_tokens", 1, 2 ** 24) ?? args.number("tokens") ?? room
-  const stop = toPlain(line.get("stop") ?? null) ?? args.text("stop")
-  const sampling = {
-    ...samplingOf(args),
-    ...defined({
-      temperature: number("temperature", 0, 100),
-      topP: number("top_p", 0, 1),
-      minP: number("min_p", 0, 1),
-      topK: number("top_k", 0, 2 ** 21),
-      seed: number("seed", 0, Number.MAX_SAFE_INTEGER),
-    }),
-  }
-  const stops = [stop ?? []].flat().map(String)
-  return { ...prompt, maxTokens: Math.min(limit, room), sampling, stop: stops }
-}
-
-function promptOf(
-  line: Map<string, Json>,
-  args: Args,
-  tokenizer: Tokenizer,
-): Pick<GenerateRequest, "ids" | "format"> {
-  if (line.has("messages")) {
-    const encoder = args.text("efforts") === "0731" ? "v4-0731" : "v4"
-    const conversation = conversationOf(line)
-    const thinking = conversation.thinking ?? !args.flag("noThink")
-    const spans = render({ ...conversation, thinking }, { encoder, openAssistant: true })
-    return { ids: encodePrompt(tokenizer, spans), format: thinking ? "thinking" : "answer" }
-  }
-  const ids = toPlain(line.get("ids") ?? null)
-  if (Array.isArray(ids)) {
-    const wrong = ids.findIndex(
-      (id) => !Number.isInteger(id) || id < 0 || id >= tokenizer.vocabSize,
-    )
-    if (wrong >= 0 || ids.length === 0) throw new CliError(`"ids": element ${wrong} is no token id`)
-    return { ids: ids as number[], format: "raw" }
-  }
-  const prompt = line.get("prompt")
-  if (typeof prompt !== "string")
-    throw new CliError('A request has "messages", "prompt" (a text) or "ids"')
-  const bos = tokenizer.bosId === undefined ? [] : [tokenizer.bosId]
-  return { ids: [...bos, ...tokenizer.encode(prompt)], format: "raw" }
-}
-
-function defined<T extends Record<string, number | undefined>>(fields: T): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(fields).filter((entry): entry is [string, number] => entry[1] !== undefined),
+/** How to open the model: with as many sequences as can be busy, and a context that the longest request
+ *  fits, unless the flags say another. */
+function batchOptions(lines: readonly Line[], { config }: ModelText, args: Args): OpenOptions {
+  const requests = lines.flatMap(({ request }) => request ?? [])
+  const longest = requests.reduce(
+    (n, { ids, maxTokens }) => Math.max(n, ids.length + (maxTokens ?? ANSWER_ROOM) + 1),
+    1,
   )
+  const least = args.text("think") === "max" ? THINK_MAX_CONTEXT : 1
+  const context = Math.min(Math.max(longest, least), config.contextLength)
+  const nSeqs = Math.min(args.number("parallel") ?? DEFAULT_PARALLEL, Math.max(requests.length, 1))
+  return { context, nSeqs, ...engineOptions(args) }
+}
+
+/** Opens the model; a context that nobody asked for may become smaller. */
+async function openFitting(
+  path: string,
+  options: OpenOptions,
+  isAsked: boolean,
+): Promise<EngineClient> {
+  try {
+    return await EngineClient.open(spawnEngine(), { path }, options)
+  } catch (error) {
+    if (isAsked || !(error instanceof ContextError)) throw error
+    const { context: _, ...rest } = options
+    return EngineClient.open(spawnEngine(), { path }, rest)
+  }
+}
+
+/** One line of output. */
+interface Answer {
+  text: string
+  ids: number[]
+  finish_reason: string
+  usage: ReturnType<typeof jsonUsage>
+  error?: { message: string; line: number }
+}
+
+const NO_USAGE = jsonUsage({ promptTokens: 0, cachedTokens: 0, completionTokens: 0 })
+
+function failed({ number, error }: Line): Answer {
+  const message = `line ${number}: ${error?.message ?? "not answered"}`
+  return {
+    text: "",
+    ids: [],
+    finish_reason: "error",
+    usage: NO_USAGE,
+    error: { message, line: number },
+  }
+}
+
+function answered(end: GenerateEnd, number: number): Answer {
+  const { text, ids, reason, usage, error } = end
+  const answer = { text, ids, finish_reason: reason, usage: jsonUsage(usage) }
+  if (!error) return answer
+  const message = `line ${number}: ${error.message}`
+  return { ...answer, finish_reason: "error", error: { message, line: number } }
+}
+
+/** Prints answers, says on stderr which lines failed. Returns the exit code. */
+function report(answers: readonly Answer[], io: Io): number {
+  for (const answer of answers) io.out(`${JSON.stringify(answer)}\n`)
+  const wrong = answers.filter((a) => a.error)
+  for (const { error } of wrong.slice(0, 5)) io.err(`ds4: ${error!.message}\n`)
+  if (wrong.length > 5) io.err(`ds4: and ${wrong.length - 5} more of ${answers.length}\n`)
+  return wrong.length > 0 ? 1 : 0
+}
+
+class Batch {
+  readonly #client: EngineClient
+  readonly #lines: readonly Line[]
+  readonly #io: Io
+  readonly #progress: ProgressLine
+  readonly #started = performance.now()
+  readonly #aborts = new Set<() => void>()
+  #nDone = 0
+  #nTokens = 0
+  #isAborted = false
+
+  constructor(client: EngineClient, lines: readonly Line[], io: Io) {
+    this.#client = client
+    this.#lines = lines
+    this.#io = io
+    this.#progress = new ProgressLine(io)
+  }
+
+  /** Ends all that is under way. */
+  abort(): void {
+    this.#isAborted = true
+    for (const abort of this.#aborts) abort()
+  }
+
+  /** Starts every request (the engine takes as many at once as it has room for) and prints answers in
+   *  order, each as soon as those before it are there. */
+  async run(): Promise<number> {
+    let code = 0
+    const answers = this.#lines.map((line) => this.#answer(line))
+    for (const next of answers) {
+      const answer = await next
+      this.#progress.clear()
+      code = Math.max(code, report([answer], this.#io))
+    }
+    return this.#isAborted ? INTERRUPTED : code
+  }
+
+  async #answer(line: Line): Promise<Answer> {
+    const { number, request } = line
+    if (!request) return failed(line)
+    const { context } = this.#client.info
+    const room = context - request.ids.length
+    if (room < 1) {
+      const why = `the prompt has ${request.ids.length} tokens, the context holds ${context} (--ctx)`
+      return failed({ number, error: new ContextError(`Cannot ask: ${why}`) })
+    }
+    const maxTokens = Math.min(request.maxTokens ?? room, room)
+    const { events, abort } = this.#client.generate({ ...request, maxTokens })
+    this.#aborts.add(abort)
+    try {
+      for await (const event of events) {
+        if (event.type === "token") this.#nTokens++
+        if (event.type === "end") return answered(event, number)
+        this.#showProgress()
+      }
+    } catch (error) {
+      return failed({ number, error: error as Error })
+    } finally {
+      this.#aborts.delete(abort)
+      this.#nDone++
+    }
+    return failed(line)
+  }
+
+  #showProgress(): void {
+    const rate = (1000 * this.#nTokens) / (performance.now() - this.#started)
+    const total = this.#lines.length
+    this.#progress.show(`${this.#nDone} of ${total} requests, ${figure(rate)} tokens/s`)
+  }
 }

@@ -1,96 +1,88 @@
-/** A conversation with the model: messages, how to think, and the request that asks for an answer. */
-import { encodePrompt, type Message, render } from "../chat/index.ts"
-import type { EngineClient, Running } from "../engine/client.ts"
+/** A conversation with the model: messages, how to think, and the requests that ask for answers. Every
+ *  request is the whole conversation; the engine reuses what it holds of it. */
+import { encodePrompt, type Encoder, type Message, render, USER } from "../chat/index.ts"
 import { ContextError } from "../errors.ts"
 import type { GenerateRequest } from "../generate/types.ts"
-import type { Tokenizer } from "../tokenizer/index.ts"
+import type { ChatEngine } from "./engine.ts"
 
-export type ThinkMode = "none" | "think" | "max"
+export type ThinkMode = "off" | "on" | "max"
 
 export interface ConversationOptions {
-  mode: ThinkMode
-  system: string | undefined
-  encoder: "v4" | "v4-0731"
-  maxTokens: number | undefined
+  think: ThinkMode
+  system?: string | undefined
+  encoder: Encoder
+  maxTokens?: number | undefined
   sampling: NonNullable<GenerateRequest["sampling"]>
-  stop: string | undefined
+  stop: string[]
 }
 
 export class Conversation {
-  mode: ThinkMode
+  think: ThinkMode
   messages: Message[] = []
-  readonly #client: EngineClient
-  readonly #tokenizer: Tokenizer
+  readonly engine: ChatEngine
   readonly #options: ConversationOptions
 
-  constructor(client: EngineClient, tokenizer: Tokenizer, options: ConversationOptions) {
-    this.#client = client
-    this.#tokenizer = tokenizer
+  constructor(engine: ChatEngine, options: ConversationOptions) {
+    this.engine = engine
     this.#options = options
-    this.mode = options.mode
-    if (options.system) this.messages.push({ role: "system", content: options.system })
+    this.think = options.think
+    this.clear()
   }
 
-  /** Adds a user's message and asks for the answer. @throws ContextError when the whole does not fit;
-   *  the message is not added then. */
-  ask(text: string): Running {
-    this.messages.push({ role: "user", content: text })
-    try {
-      return this.answer()
-    } catch (error) {
-      this.messages.pop()
-      throw error
+  /** Begins anew: only the system text stays. */
+  clear(): void {
+    const { system } = this.#options
+    this.messages = system ? [{ role: "system", content: system }] : []
+  }
+
+  /** The request that asks for an answer to the messages and one more of the user.
+   *  @throws ContextError with both lengths when it does not fit. */
+  request(question: string): GenerateRequest {
+    const ids = this.promptIds([...this.messages, { role: "user", content: question }])
+    const { context } = this.engine.info
+    if (ids.length >= context)
+      throw new ContextError(
+        `Cannot ask: the conversation has ${ids.length} tokens, the context holds ${context} ` +
+          "(--ctx N; in a conversation /ctx N, or /new)",
+      )
+    const { maxTokens = Infinity, sampling, stop } = this.#options
+    const user = this.engine.tokenizer.id(USER)
+    const turns = ids.flatMap((id, i) => (id === user ? [i] : []))
+    return {
+      ids,
+      format: this.think === "off" ? "answer" : "thinking",
+      maxTokens: Math.min(maxTokens, context - ids.length),
+      sampling,
+      stop,
+      // The answer's start too: when its reasoning is dropped, the next request branches off there.
+      marks: [...turns, ids.length - 1],
     }
   }
 
-  /** Asks for an answer to the messages as they are. */
-  answer(): Running {
-    const ids = this.promptIds()
-    const { context } = this.#client.info
-    if (ids.length >= context)
-      throw new ContextError(
-        `The conversation has ${ids.length} tokens, the context ${context}: start anew or use --ctx`,
-      )
-    const { maxTokens, sampling, stop } = this.#options
-    return this.#client.generate({
-      ids,
-      format: this.mode === "none" ? "answer" : "thinking",
-      maxTokens: Math.min(maxTokens ?? context, context - ids.length),
-      sampling,
-      ...(stop !== undefined && { stop: [stop] }),
-      marks: this.#turnStarts(ids),
-    })
+  /** Takes up a question and its answer. */
+  add(question: string, answer: Message): void {
+    this.messages.push({ role: "user", content: question }, answer)
   }
 
-  /** Takes up an answer of the model. */
-  add(text: string, thinking: string): void {
-    this.messages.push({ role: "assistant", content: text, reasoning_content: thinking })
-  }
-
-  /** Takes the last answer back, and the question with it if `question`; returns the question. */
+  /** Takes the last question and its answer back; returns the question. */
   takeBack(): string | undefined {
-    while (this.messages.at(-1)?.role === "assistant") this.messages.pop()
-    const last = this.messages.at(-1)
-    if (last?.role !== "user") return undefined
-    this.messages.pop()
-    return String(last.content)
+    const at = this.messages.findLastIndex(({ role }) => role === "user")
+    if (at < 0) return undefined
+    const [question] = this.messages.splice(at)
+    return String(question!.content)
   }
 
-  promptIds(): number[] {
+  /** The prompt for a list of messages. @throws RenderError when they cannot be rendered. */
+  promptIds(messages: readonly Message[] = this.messages): number[] {
     const spans = render(
-      { messages: this.messages },
+      { messages },
       {
-        thinking: this.mode !== "none",
-        effort: this.mode === "max" ? "max" : null,
+        thinking: this.think !== "off",
+        effort: this.think === "max" ? "max" : null,
         encoder: this.#options.encoder,
         openAssistant: true,
       },
     )
-    return encodePrompt(this.#tokenizer, spans)
-  }
-
-  #turnStarts(ids: readonly number[]): number[] {
-    const user = this.#tokenizer.id("<｜User｜>")
-    return ids.flatMap((id, i) => (id === user ? [i] : []))
+    return encodePrompt(this.engine.tokenizer, spans)
   }
 }

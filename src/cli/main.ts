@@ -1,108 +1,92 @@
-/** From argv to a command. Help and version by cac; values by our own table (options.ts). */
-import { cac } from "cac"
+/** From argv to a command. Help is laid out by cac (help.ts), values come from our own table. */
 import packageJson from "../../package.json" with { type: "json" }
 import { CliError } from "../errors.ts"
+import type { CommandHelp } from "./help.ts"
 import { type Io, processIo } from "./io.ts"
-import { type Args, flagOf, nearest, OPTIONS, parseArgs } from "./options.ts"
+import type { Args } from "./options.ts"
+import { nearest, parseArgs } from "./parse.ts"
 
-interface Command {
-  usage: string
-  help: string
-  examples: readonly string[]
+interface Command extends CommandHelp {
+  /** Arguments that are no flags, at most. */
+  nArguments: number
   load(): Promise<{ run(args: Args, io: Io): Promise<number> }>
 }
 
-const COMMANDS: Record<string, Command> = {
+// prettier-ignore
+const COMMANDS: Readonly<Record<string, Command>> = {
   chat: {
-    usage: "chat",
-    help: "Talk to the model, or ask once with -p",
+    usage: "chat [question]", nArguments: Infinity, load: () => import("./chat.ts"),
+    help: "Talk to the model, or ask it once",
     examples: [
       "ds4 chat",
-      'ds4 chat -p "What is the capital of France?"',
-      "cat notes.txt | ds4 chat",
+      'ds4 chat -p "What is the capital of France?" --no-think',
+      "git diff | ds4 chat --system 'Write a commit message for this change.'",
+      'ds4 chat -p "Summarise this." < notes.txt',
     ],
-    load: () => import("./chat.ts"),
   },
   batch: {
-    usage: "batch <file>",
+    usage: "batch <file>", nArguments: 1, load: () => import("./batch.ts"),
     help: "Answer every request of a JSONL file, many at once",
-    examples: ["ds4 batch requests.jsonl > answers.jsonl"],
-    load: () => import("./batch.ts"),
+    examples: [
+      "ds4 batch requests.jsonl > answers.jsonl",
+      'echo \'{"messages":[{"role":"user","content":"Hello"}],"max_tokens":50}\' | ds4 batch -',
+    ],
   },
   tokenize: {
-    usage: "tokenize [text]",
-    help: "Show the token ids of a text, or of conversations",
+    usage: "tokenize [text]", nArguments: Infinity, load: () => import("./tokenize.ts"),
+    help: "Show the tokens of a text, or of conversations",
     examples: ['ds4 tokenize "Hello there"', "ds4 tokenize --chat conversations.jsonl --json"],
-    load: () => import("./tokenize.ts"),
   },
   inspect: {
-    usage: "inspect [file]",
+    usage: "inspect [file]", nArguments: 1, load: () => import("../tools/inspect.ts"),
     help: "Say what a model file is, and what a context would take",
     examples: ["ds4 inspect -m model.gguf --ctx 100000", "ds4 inspect model.gguf --tensors"],
-    load: () => import("../tools/inspect.ts"),
   },
   logits: {
-    usage: "logits",
+    usage: "logits", nArguments: 0, load: () => import("../tools/logits.ts"),
     help: "Write the logits of every position of a list of ids",
     examples: ["ds4 logits --ids ids.json --out logits.f32 --hidden streams.f32"],
-    load: () => import("../tools/logits.ts"),
   },
   perplexity: {
-    usage: "perplexity <file>",
+    usage: "perplexity <file>", nArguments: 1, load: () => import("../tools/perplexity.ts"),
     help: "Measure how well the model foretells a text",
     examples: ["ds4 perplexity book.txt --ctx 4096"],
-    load: () => import("../tools/perplexity.ts"),
   },
   doctor: {
-    usage: "doctor",
+    usage: "doctor", nArguments: 0, load: () => import("../tools/doctor.ts"),
     help: "Look at machine, library, model and memory",
-    examples: ["ds4 doctor", "ds4 doctor --selftest --isa avx2"],
-    load: () => import("../tools/doctor.ts"),
+    examples: ["ds4 doctor", "ds4 doctor --selftest --backend reference"],
   },
 }
 
 /** Runs a command line. Returns the exit code. @throws CliError for a wrong command or flag. */
-export async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv
-  const io = processIo()
-  if (name === "--version" || name === "-v") {
-    io.out(`ds4 ${packageJson.version} (Bun ${Bun.version})\n`)
-    return 0
-  }
-  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-    help([])
-    return name === undefined ? 2 : 0
-  }
-  const command = COMMANDS[name]
-  if (!command) {
+export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  const { name, rest } = commandOf(argv)
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (name !== "" && !command) {
     const near = nearest(name, Object.keys(COMMANDS))
     throw new CliError(
-      `There is no command "${name}"${near ? `; did you mean "${near}"?` : ""} (ds4 --help)`,
+      `There is no command "${name}"${near ? `; did you mean ${near}?` : "; see ds4 --help"}`,
     )
   }
-  const end = rest.indexOf("--")
-  const flags = end < 0 ? rest : rest.slice(0, end)
-  if (flags.includes("--help") || flags.includes("-h")) {
-    help([name])
+  const args = parseArgs(name, rest, command?.nArguments ?? 0)
+  if (args.flag("version")) {
+    io.out(`ds4 ${packageJson.version}\n`)
     return 0
   }
-  const args = parseArgs(name, rest)
+  if (!command || args.flag("help")) {
+    const { printHelp } = await import("./help.ts")
+    printHelp(name, COMMANDS, packageJson.version, io)
+    return args.flag("help") ? 0 : 2
+  }
   return (await command.load()).run(args, io)
 }
 
-/** Prints the help of all commands, or of one. */
-function help(argv: string[]): void {
-  const cli = cac("ds4")
-  for (const [name, c] of Object.entries(COMMANDS)) {
-    const command = cli.command(c.usage, c.help)
-    for (const o of OPTIONS.filter((x) => x.commands.includes(name))) {
-      const flags = [...(o.alias ?? []), flagOf(o.name)].join(", ")
-      const variable = o.env ? ` [${o.env}]` : ""
-      command.option(o.value ? `${flags} <${o.value}>` : flags, `${o.help}${variable}`)
-    }
-    for (const example of c.examples) command.example(`  ${example}`)
-  }
-  cli.help()
-  cli.version(packageJson.version)
-  cli.parse(["bun", "ds4", ...argv, "--help"], { run: false })
+/** `ds4 help chat` is `ds4 chat --help`; flags without a command are for chat. */
+function commandOf(argv: readonly string[]): { name: string; rest: readonly string[] } {
+  const [first = "", ...rest] = argv
+  if (first === "help") return { name: rest[0] ?? "", rest: ["--help"] }
+  if (!first.startsWith("-")) return { name: first, rest }
+  const isOurs = ["--help", "-h", "--version", "-v"].includes(first)
+  return { name: isOurs ? "" : "chat", rest: argv }
 }

@@ -1,7 +1,5 @@
-/** The one table of options (design D13): flags, aliases, environment variables, ranges, defaults and
- *  help of every command. Values are read here and nowhere else, as text, so that `007` stays `007`. */
-import { CliError } from "../errors.ts"
-import { env } from "../env.ts"
+/** The one table of options (design D13): flags, other spellings, environment variables, ranges,
+ *  defaults and help of every command. src/cli/parse.ts reads values by it, src/cli/help.ts prints it. */
 
 export interface Option {
   /** Name in code; the flag is its kebab-case form. */
@@ -10,168 +8,100 @@ export interface Option {
   alias?: readonly string[]
   /** What follows the flag in help; a flag without one takes no value. */
   value?: string
+  /** Flags without a value that stand for one of this option: `--cpu` is `--backend cpu`. */
+  sets?: Readonly<Record<string, string>>
   env?: string
-  /** Range of a number; integers unless `float`. */
-  number?: { min: number; max: number; float?: true }
+  number?: NumberRange
   choices?: readonly string[]
+  /** Values that are understood and not to be had, with what is said about them. */
+  refused?: Readonly<Record<string, string>>
+  /** May be given several times. */
+  many?: true
+  /** What holds where the option is absent: its value, or words about it; by command where they differ. */
+  absent?: string | Readonly<Record<string, string>>
   help: string
 }
 
-const MODEL_COMMANDS = ["chat", "batch", "logits", "perplexity", "doctor", "inspect", "tokenize"]
-const RUN_COMMANDS = ["chat", "batch", "logits", "perplexity"]
-const SAMPLE_COMMANDS = ["chat", "batch"]
-
-/** Options with the commands that take them. */
-// prettier-ignore
-export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
-  { name: "model", alias: ["-m"], value: "FILE", env: "DS4_MODEL", commands: MODEL_COMMANDS, help: "GGUF file (else ~/.ds4/models, else ds4-mini)" },
-  { name: "ctx", alias: ["-c"], value: "N", env: "DS4_CTX", number: { min: 1, max: 2 ** 24 }, commands: [...RUN_COMMANDS, "doctor", "inspect"], help: "context in tokens (32768, or the largest that fits)" },
-  { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: { min: 1, max: 1024 }, commands: [...RUN_COMMANDS, "doctor"], help: "CPU threads (one per physical core)" },
-  { name: "backend", value: "NAME", env: "DS4_BACKEND", choices: ["cpu", "reference", "trace"], commands: [...RUN_COMMANDS, "doctor"], help: "cpu, or reference (slow, exact)" },
-  { name: "cpu", commands: RUN_COMMANDS, help: "same as --backend cpu" },
-  { name: "isa", value: "NAME", env: "DS4_ISA", commands: [...RUN_COMMANDS, "doctor"], help: "instruction set of the CPU kernels (the best here)" },
-  { name: "prompt", alias: ["-p"], value: "TEXT", commands: ["chat"], help: "ask once and leave; `-` reads stdin" },
-  { name: "promptFile", value: "FILE", commands: ["chat"], help: "ask once, with the text of a file" },
-  { name: "system", alias: ["-sys", "-s"], value: "TEXT", env: "DS4_SYSTEM", commands: ["chat"], help: "system text (none)" },
-  { name: "think", commands: SAMPLE_COMMANDS, help: "think before answering (default)" },
-  { name: "noThink", alias: ["--nothink"], commands: SAMPLE_COMMANDS, help: "answer at once" },
-  { name: "thinkMax", commands: SAMPLE_COMMANDS, help: "think as hard as possible (context of 393216 or more)" },
-  { name: "efforts", value: "SET", choices: ["v4", "0731"], commands: ["chat", "batch", "tokenize"], help: "effort texts of the May files (v4) or of the 0731 ones" },
-  { name: "tokens", alias: ["-n"], value: "N", env: "DS4_TOKENS", number: { min: 1, max: 2 ** 24 }, commands: SAMPLE_COMMANDS, help: "tokens to generate at most (until the context is full)" },
-  { name: "temp", alias: ["--temperature"], value: "T", env: "DS4_TEMP", number: { min: 0, max: 100, float: true }, commands: SAMPLE_COMMANDS, help: "temperature (1); 0: always the likeliest token" },
-  { name: "topP", value: "P", number: { min: 0, max: 1, float: true }, commands: SAMPLE_COMMANDS, help: "keep tokens up to this total probability (1)" },
-  { name: "topK", value: "K", number: { min: 0, max: 2 ** 21 }, commands: SAMPLE_COMMANDS, help: "keep so many tokens (0: all)" },
-  { name: "minP", value: "P", number: { min: 0, max: 1, float: true }, commands: SAMPLE_COMMANDS, help: "drop tokens less likely than this times the best (0.05)" },
-  { name: "seed", value: "N", number: { min: 0, max: Number.MAX_SAFE_INTEGER }, commands: SAMPLE_COMMANDS, help: "same seed, same text" },
-  { name: "stop", value: "TEXT", commands: SAMPLE_COMMANDS, help: "end the answer before this text" },
-  { name: "parallel", value: "N", number: { min: 1, max: 256 }, commands: ["batch"], help: "requests decoded together (8)" },
-  { name: "ids", value: "FILE", commands: ["logits"], help: "JSON array of token ids" },
-  { name: "out", value: "FILE", commands: ["logits"], help: "float32 logits [position][vocabulary]" },
-  { name: "hidden", value: "FILE", commands: ["logits"], help: "float32 streams [position][layer][stream][dim]" },
-  { name: "chunk", value: "N", number: { min: 1, max: 4096 }, commands: ["logits", "perplexity"], help: "rows of a step (512)" },
-  { name: "tensors", commands: ["inspect"], help: "list every tensor" },
-  { name: "chat", value: "FILE", commands: ["tokenize"], help: "render and encode conversations of a .json or .jsonl file" },
-  { name: "special", commands: ["tokenize"], help: "recognise control tokens in the text" },
-  { name: "selftest", commands: ["doctor"], help: "run every kernel against the reference" },
-  { name: "json", commands: ["chat", "inspect", "tokenize", "perplexity", "doctor"], help: "machine-readable output" },
-]
-
+/** What a command gets: the values of its flags, else of their environment variables. */
 export interface Args {
   command: string
   positional: string[]
-  /** Value of an option: flag, else environment. */
   text(name: string): string | undefined
   number(name: string): number | undefined
+  /** A whole number of up to 64 bits. */
+  bigint(name: string): bigint | undefined
+  /** All values of an option that may be given several times. */
+  all(name: string): string[]
   flag(name: string): boolean
-  /** Whether the flag itself was typed. */
-  given(name: string): boolean
 }
+
+export interface NumberRange {
+  kind: "whole" | "decimal" | "64 bits"
+  min: number | bigint
+  max: number | bigint
+}
+
+const whole = (min: number, max: number): NumberRange => ({ kind: "whole", min, max })
+const decimal = (min: number, max: number): NumberRange => ({ kind: "decimal", min, max })
+
+const READ_COMMANDS = ["chat", "batch", "logits", "perplexity", "doctor", "inspect", "tokenize"]
+const RUN_COMMANDS = ["chat", "batch", "logits", "perplexity"]
+const ANSWER_COMMANDS = ["chat", "batch"]
+const EVERY_COMMAND = [...READ_COMMANDS, ""]
+
+const NOT_YET = "is not built yet; cpu and reference are there"
+
+/** Tokens that thinking at full effort needs room for. */
+export const THINK_MAX_CONTEXT = 393_216
+
+/** Options with the commands that take them; the command "" is `ds4` itself. */
+// prettier-ignore
+export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
+  { name: "prompt", alias: ["-p"], value: "TEXT", commands: ["chat"], help: "ask once and leave; - takes the question from stdin" },
+  { name: "promptFile", value: "FILE", commands: ["chat"], help: "ask once, with the text of a file" },
+  { name: "system", alias: ["-sys", "-s"], value: "TEXT", env: "DS4_SYSTEM", absent: "none", commands: ["chat"], help: "system text" },
+  { name: "think", sets: { "--think": "on", "--no-think": "off", "--nothink": "off", "--think-max": "max" }, choices: ["on", "off", "max"], env: "DS4_THINK", absent: "on", commands: ANSWER_COMMANDS, help: "think before answering, answer at once, or think as hard as possible (--think-max, from a context of 393,216 on)" },
+  { name: "efforts", value: "SET", env: "DS4_EFFORTS", choices: ["v4", "0731"], absent: "v4", commands: ["chat", "batch", "tokenize"], help: "effort texts of the first files (v4) or of those of July 31 (0731)" },
+  { name: "tokens", alias: ["-n"], value: "N", env: "DS4_TOKENS", number: whole(1, 2 ** 24), absent: "until the context is full", commands: ANSWER_COMMANDS, help: "most tokens of an answer" },
+  { name: "temp", alias: ["--temperature"], value: "T", env: "DS4_TEMP", number: decimal(0, 100), absent: "1", commands: ANSWER_COMMANDS, help: "temperature; 0: always the likeliest token" },
+  { name: "topP", value: "P", env: "DS4_TOP_P", number: decimal(0, 1), absent: "1", commands: ANSWER_COMMANDS, help: "keep the likeliest tokens up to this sum of probability" },
+  { name: "topK", value: "K", env: "DS4_TOP_K", number: whole(0, 2 ** 21), absent: "0", commands: ANSWER_COMMANDS, help: "keep so many tokens; 0: all" },
+  { name: "minP", value: "P", env: "DS4_MIN_P", number: decimal(0, 1), absent: "0.05", commands: ANSWER_COMMANDS, help: "drop tokens less likely than this times the likeliest" },
+  { name: "seed", value: "N", env: "DS4_SEED", number: { kind: "64 bits", min: 0n, max: 2n ** 64n - 1n }, absent: "random", commands: ANSWER_COMMANDS, help: "same seed, same answer" },
+  { name: "stop", value: "TEXT", many: true, commands: ANSWER_COMMANDS, help: "end the answer before this text; may be given several times" },
+  { name: "ids", value: "FILE", commands: ["logits"], help: "JSON array of token ids" },
+  { name: "out", value: "FILE", commands: ["logits"], help: "float32 logits [position][vocabulary]" },
+  { name: "hidden", value: "FILE", commands: ["logits"], help: "float32 streams [position][layer][stream][dim]" },
+  { name: "tensors", commands: ["inspect"], help: "list every tensor" },
+  { name: "chat", value: "FILE", commands: ["tokenize"], help: "render and encode the conversations of a .json or .jsonl file" },
+  { name: "special", commands: ["tokenize"], help: "recognise control tokens in the text" },
+  { name: "selftest", commands: ["doctor"], help: "run every kernel against its reference" },
+  { name: "json", commands: ["chat", "inspect", "tokenize", "perplexity", "doctor"], help: "output for programs" },
+  { name: "model", alias: ["-m"], value: "FILE", env: "DS4_MODEL", absent: "~/.ds4/models, then ds4-mini", commands: READ_COMMANDS, help: "GGUF file" },
+  { name: "ctx", alias: ["-c"], value: "N", env: "DS4_CTX", number: whole(1, 2 ** 24), absent: { "": "32768, or the largest that fits", batch: "what the requests need", logits: "the number of ids", perplexity: "4096", inspect: "memory is not reported" }, commands: [...RUN_COMMANDS, "doctor", "inspect"], help: "context in tokens" },
+  { name: "parallel", value: "N", env: "DS4_PARALLEL", number: whole(1, 256), absent: "8", commands: ["batch"], help: "requests decoded together" },
+  { name: "chunk", value: "N", env: "DS4_CHUNK", number: whole(1, 4096), absent: "512", commands: ["logits", "perplexity"], help: "rows of a step" },
+  { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: whole(1, 1024), absent: "one per physical core", commands: [...RUN_COMMANDS, "doctor"], help: "CPU threads" },
+  { name: "backend", value: "NAME", sets: { "--cpu": "cpu", "--cuda": "cuda", "--metal": "metal" }, env: "DS4_BACKEND", choices: ["cpu", "reference"], refused: { cuda: NOT_YET, metal: NOT_YET }, absent: "cpu", commands: [...RUN_COMMANDS, "doctor"], help: "cpu, or reference (slow, exact)" },
+  { name: "isa", value: "NAME", env: "DS4_ISA", absent: "the best here", commands: [...RUN_COMMANDS, "doctor"], help: "instruction set of the CPU kernels" },
+  { name: "help", alias: ["-h"], commands: EVERY_COMMAND, help: "this text" },
+  { name: "version", alias: ["-v"], commands: EVERY_COMMAND, help: "the version" },
+]
+
+/** The options of a command, in the order of its help. */
+export const optionsOf = (command: string): readonly Option[] =>
+  OPTIONS.filter((o) => o.commands.includes(command))
 
 /** `topP` → `--top-p`. */
 export const flagOf = (name: string): string =>
   `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
 
-/** Reads the arguments of a command. @throws CliError: one line that names the flag. */
-export function parseArgs(command: string, argv: readonly string[]): Args {
-  const options = OPTIONS.filter((o) => o.commands.includes(command))
-  const byFlag = new Map(
-    options.flatMap((o) => [flagOf(o.name), ...(o.alias ?? [])].map((f) => [f, o])),
-  )
-  const values = new Map<string, string>()
-  const positional: string[] = []
-  for (let i = 0; i < argv.length; i++) {
-    const arg = argv[i]!
-    if (arg === "--") {
-      positional.push(...argv.slice(i + 1))
-      break
-    }
-    if (!arg.startsWith("-") || arg === "-") {
-      positional.push(arg)
-      continue
-    }
-    const equals = arg.startsWith("--") ? arg.indexOf("=") : -1
-    const flag = equals < 0 ? arg : arg.slice(0, equals)
-    const option = byFlag.get(flag)
-    if (!option) throw unknownFlag(command, flag, [...byFlag.keys()])
-    if (!option.value) {
-      if (equals >= 0) throw new CliError(`${flag} takes no value`)
-      values.set(option.name, "true")
-      continue
-    }
-    const value = equals < 0 ? argv[++i] : arg.slice(equals + 1)
-    if (value === undefined) throw new CliError(`${flag} needs a value: ${flag} ${option.value}`)
-    values.set(option.name, check(option, flag, value))
-  }
-  return makeArgs(command, positional, options, values)
-}
+/** Every spelling of an option that takes its value, or none, after it. */
+export const spellings = (o: Option): string[] =>
+  o.sets && !o.value ? [] : [flagOf(o.name), ...(o.alias ?? [])]
 
-function makeArgs(
-  command: string,
-  positional: string[],
-  options: readonly Option[],
-  values: ReadonlyMap<string, string>,
-): Args {
-  const fromEnv = (name: string) => {
-    const option = options.find((o) => o.name === name)
-    const value = option?.env && env(option.env)
-    return value ? check(option!, option!.env!, value) : undefined
-  }
-  const text = (name: string) => values.get(name) ?? fromEnv(name)
-  return {
-    command,
-    positional,
-    text,
-    number: (name) => {
-      const value = text(name)
-      return value === undefined ? undefined : Number(value)
-    },
-    flag: (name) => values.has(name),
-    given: (name) => values.has(name),
-  }
-}
-
-function check(option: Option, flag: string, value: string): string {
-  const range = option.number
-  if (range) {
-    const n = Number(value)
-    const whole = range.float || Number.isInteger(n)
-    if (value.trim() === "" || !(n >= range.min && n <= range.max) || !whole)
-      throw new CliError(
-        `${flag} is "${value}"; a ${range.float ? "" : "whole "}number from ${range.min} to ` +
-          `${range.max} is wanted`,
-      )
-  }
-  if (option.choices && !option.choices.includes(value))
-    throw new CliError(`${flag} is "${value}"; it can be ${option.choices.join(", ")}`)
-  return value
-}
-
-function unknownFlag(command: string, flag: string, known: readonly string[]): CliError {
-  const near = nearest(flag, known)
-  const hint = near ? `; did you mean ${near}?` : ""
-  return new CliError(`ds4 ${command} has no flag ${flag}${hint} (ds4 ${command} --help lists all)`)
-}
-
-/** The closest of `known` within a third of its length, by edit distance. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
-  let best: string | undefined
-  let distance = Math.max(2, Math.floor(word.length / 3)) + 1
-  for (const k of known) {
-    const d = editDistance(word, k)
-    if (d < distance) [best, distance] = [k, d]
-  }
-  return best
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next.push(
-        Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      )
-    row = next
-  }
-  return row[b.length]!
+/** What holds where an option of a command is absent. */
+export function absentOf(o: Option, command: string): string | undefined {
+  if (o.absent === undefined || typeof o.absent === "string") return o.absent
+  return o.absent[command] ?? o.absent[""]
 }

@@ -1,122 +1,159 @@
-/** The conversation in a terminal: lines in, answers out, Ctrl-C stops the answer and not the program. */
-import { createInterface, type Interface } from "node:readline"
-import type { EngineInfo } from "../generate/engine.ts"
+/** The conversation in a terminal: messages in, answers out; Ctrl-C stops the answer and not the
+ *  program. */
+import { availableParallelism } from "node:os"
+import type { Message } from "../chat/index.ts"
 import type { GenerateEnd } from "../generate/types.ts"
+import { type Answer, AnswerPrinter, cutNotice, statsLine } from "./answer.ts"
 import type { Conversation } from "./conversation.ts"
+import { expectedRate, waitNotice } from "./estimate.ts"
 import { History } from "./history.ts"
 import type { Io } from "./io.ts"
-import { AnswerPrinter, statsLine } from "./render.ts"
-import { runSlash } from "./slash.ts"
+import { completeSlash, runSlash } from "./slash.ts"
+import { readMessage, Terminal } from "./terminal.ts"
 
 /** `bun run` passes an interrupt on a second time; two within this are one. */
 const INTERRUPT_ECHO_MS = 100
-
-export interface ReplState {
-  conversation: Conversation
-  info: EngineInfo
-  io: Io
-  lastEnd: GenerateEnd | undefined
-  /** Asks the question and prints the answer. */
-  ask(text: string): Promise<void>
-  quit: boolean
-}
+/** A prompt of fewer new tokens says little about speed. */
+const MEASURED_TOKENS = 64
 
 /** Talks until the user leaves. Returns the exit code. */
-export async function repl(conversation: Conversation, info: EngineInfo, io: Io): Promise<number> {
-  const history = new History()
-  const rl = createInterface({
-    input: process.stdin,
-    output: process.stdout,
-    prompt: io.colors.bold("you > "),
-    history: history.entries.toReversed().map((e) => e.replaceAll("\n", " ")),
-    historySize: 1000,
-  })
-  let abort: (() => void) | undefined
-  const state: ReplState = {
-    conversation,
-    info,
-    io,
-    lastEnd: undefined,
-    quit: false,
-    async ask(text) {
-      const running = conversation.ask(text)
-      abort = running.abort
-      const printer = new AnswerPrinter(io)
-      for await (const event of running.events) printer.show(event)
-      abort = undefined
-      const answer = printer.finish()
-      state.lastEnd = answer.end
-      conversation.add(answer.text, answer.thinking)
-      if (answer.end?.error) io.err(`ds4: ${answer.end.error.message}\n`)
-      else if (answer.end) io.out(`${io.colors.dim(statsLine(answer.end))}\n`)
-    },
-  }
-  onInterrupt(rl, io, () => abort)
-  io.out(
-    `${info.name} on ${info.backend}, ${info.context} tokens of context. /help lists commands.\n`,
-  )
-  rl.prompt()
-  for await (const message of messages(rl)) {
-    if (message.trim() !== "") {
-      if (!history.add(message)) io.err("The history cannot be kept: ~/.ds4 is not writable\n")
-      await answer(state, message)
-    }
-    if (state.quit) break
-    rl.prompt()
-  }
-  rl.close()
-  return 0
-}
-
-async function answer(state: ReplState, message: string): Promise<void> {
+export async function repl(
+  conversation: Conversation,
+  threads: number | undefined,
+  io: Io,
+): Promise<number> {
+  const terminal = new Terminal(io)
+  const off = onSignals(terminal)
   try {
-    if (message.startsWith("/")) await runSlash(state, message)
-    else await state.ask(message)
-  } catch (error) {
-    state.io.err(`ds4: ${(error as Error).message}\n`)
+    await new Repl(conversation, threads ?? availableParallelism(), io, terminal).run()
+    return 0
+  } finally {
+    off()
+    terminal.close()
   }
 }
 
-/** Ctrl-C: stops the answer, else clears the line; twice at an empty prompt leaves. */
-function onInterrupt(rl: Interface, io: Io, running: () => (() => void) | undefined): void {
+/** Signals from outside; Ctrl-C is a key here. */
+function onSignals(terminal: Terminal): () => void {
   let last = 0
-  let asked = false
-  rl.on("line", () => {
-    asked = false
-  })
   const interrupt = () => {
     const now = performance.now()
-    if (now - last < INTERRUPT_ECHO_MS) return
+    if (now - last > INTERRUPT_ECHO_MS) terminal.interrupt()
     last = now
-    const stop = running()
-    if (stop) return stop()
-    if (asked) return rl.close()
-    asked = rl.line === ""
-    io.out(asked ? "\n(Ctrl-C again, Ctrl-D or /quit to leave)\n" : "\n")
-    rl.write(null, { ctrl: true, name: "u" })
-    rl.prompt()
   }
-  rl.on("SIGINT", interrupt)
-  process.on("SIGINT", interrupt)
+  const leave = () => process.exit(143)
+  process.on("SIGINT", interrupt).on("SIGTERM", leave).on("SIGHUP", leave)
+  return () => void process.off("SIGINT", interrupt).off("SIGTERM", leave).off("SIGHUP", leave)
 }
 
-/** Whole messages: lines, with a trailing backslash or between lines of `"""` joined. */
-async function* messages(rl: Interface): AsyncGenerator<string> {
-  let lines: string[] = []
-  let quoted = false
-  for await (const line of rl) {
-    if (line.trim() === '"""' || (!quoted && line.startsWith('"""'))) {
-      if (!quoted && line.length > 3) lines.push(line.slice(3))
-      quoted = !quoted
-    } else if (quoted && line.endsWith('"""')) {
-      lines.push(line.slice(0, -3))
-      quoted = false
-    } else lines.push(!quoted && line.endsWith("\\") ? line.slice(0, -1) : line)
-    if (quoted || line.endsWith("\\")) {
-      process.stdout.write("... ")
-      continue
+/** What slash commands work on. */
+export class Repl {
+  readonly conversation: Conversation
+  readonly io: Io
+  /** The end of the last answer. */
+  last: GenerateEnd | undefined
+  isOver = false
+  readonly #terminal: Terminal
+  readonly #history = new History()
+  /** Prompt tokens a second: expected, then measured. */
+  #rate: number
+  /** Weights that may have to come from the disk. */
+  #coldBytes: number
+  /** A question whose answer came to nothing. */
+  #unanswered: string | undefined
+
+  constructor(conversation: Conversation, threads: number, io: Io, terminal: Terminal) {
+    this.conversation = conversation
+    this.io = io
+    this.#terminal = terminal
+    const { config, modelBytes } = conversation.engine.info
+    this.#rate = expectedRate(config, threads)
+    this.#coldBytes = modelBytes
+  }
+
+  async run(): Promise<void> {
+    const { name, backend, context } = this.conversation.engine.info
+    this.say(`${name} on ${backend}, context of ${context} tokens. /help lists commands.`)
+    let wasInterrupt = false
+    while (!this.isOver) {
+      const typed = await readMessage(this.#terminal, {
+        prompt: "you > ",
+        history: this.#history.entries,
+        complete: completeSlash,
+      })
+      if (typed.type === "quit" || (typed.type === "interrupt" && wasInterrupt)) return
+      wasInterrupt = typed.type === "interrupt"
+      if (wasInterrupt) this.say("Ctrl-C again, Ctrl-D or /quit leaves.")
+      if (typed.type === "message" && typed.text.trim() !== "") await this.#take(typed.text)
     }
-    yield lines.join("\n")
-    lines = []
+  }
+
+  /** A dimmed line about the conversation, not of it. */
+  say(line: string): void {
+    this.io.out(`${this.io.colors.dim(line)}\n`)
+  }
+
+  async #take(text: string): Promise<void> {
+    const problem = this.#history.add(text)
+    if (problem) this.say(problem)
+    try {
+      if (text.startsWith("/")) await runSlash(this, text)
+      else await this.ask(text)
+    } catch (error) {
+      this.io.err(`${this.io.errColors.red("ds4:")} ${(error as Error).message}\n`)
+    }
+  }
+
+  /** Asks a question and prints the answer. @throws ContextError when it does not fit. */
+  async ask(question: string): Promise<void> {
+    const { engine } = this.conversation
+    const request = this.conversation.request(question)
+    const { promptTokens = 0, completionTokens = 0 } = this.last?.usage ?? {}
+    const fresh = Math.max(0, request.ids.length - promptTokens - completionTokens)
+    const notice = waitNotice(fresh, this.#rate, this.#coldBytes)
+    if (notice) this.say(notice)
+    const running = engine.generate(request)
+    this.#terminal.onInterrupt = () => running.abort()
+    const printer = new AnswerPrinter(this.io)
+    try {
+      for await (const event of running.events) printer.show(event)
+    } finally {
+      this.#terminal.onInterrupt = undefined
+    }
+    this.#keep(question, printer.answer)
+  }
+
+  #keep(question: string, answer: Answer): void {
+    const end = answer.end!
+    this.last = end
+    this.#coldBytes = 0
+    const read = end.usage.promptTokens - end.usage.cachedTokens
+    if (read >= MEASURED_TOKENS && end.timings.prefillMs > 0)
+      this.#rate = (1000 * read) / end.timings.prefillMs
+    if (end.error) {
+      this.#unanswered = question
+      throw new Error(end.error.message)
+    }
+    const isEmpty = answer.text === "" && answer.calls.length === 0
+    this.#unanswered = isEmpty ? question : undefined
+    if (!isEmpty) this.conversation.add(question, messageOf(answer))
+    const cut = cutNotice(end, this.conversation.engine.info.context)
+    this.say([cut, isEmpty && "/retry asks again.", statsLine(end)].filter(Boolean).join(" "))
+  }
+
+  /** The last question, taken out of the conversation. */
+  takeQuestion(): string | undefined {
+    const question = this.#unanswered ?? this.conversation.takeBack()
+    this.#unanswered = undefined
+    return question
+  }
+}
+
+function messageOf({ text, reasoning, calls }: Answer): Message {
+  return {
+    role: "assistant",
+    content: text,
+    ...(reasoning !== "" && { reasoning_content: reasoning }),
+    ...(calls.length > 0 && { tool_calls: calls }),
   }
 }
