@@ -7,30 +7,35 @@ const LIST_ITEM = /^\s*([-*+]|[0-9]{1,9}[.)])\s/
 /** A line of which nobody knows yet whether it will be a list item. */
 const MAYBE_ITEM = /^([-*+]|[0-9]{1,9}[.)]?)?$/
 
-/** Where the last complete block of a text ends: before a line that begins a new one after an empty
- *  line, or after the end of a code fence. 0 if none is complete. */
+/** Where the first block of a text ends: before a line that begins a new one after an empty line, or
+ *  after the end of a code fence. 0 while nobody can tell. */
 export function blockEnd(text: string): number {
-  let [end, at, isBlank, isList, fence] = [0, 0, false, false, ""]
+  let [at, isBegun, isBlank, isList, fence] = [0, false, false, false, ""]
   const lines = text.split("\n")
-  lines.forEach((line, i) => {
+  for (const [i, line] of lines.entries()) {
     const isWhole = i < lines.length - 1
+    const next = at + line.length + 1
     if (fence !== "") {
-      if (isWhole && line.trim().startsWith(fence) && /^\s*(`+|~+)\s*$/.test(line)) {
+      if (isWhole && closesFence(line, fence)) {
         fence = ""
-        if (!isList) end = at + line.length + 1
+        if (!isList) return next
       }
     } else if (line.trim() === "") {
-      isBlank ||= i > 0 && isWhole
+      isBlank ||= isBegun && isWhole
     } else {
-      if (isBlank && startsBlock(line, isWhole, isList)) end = at
-      if (at === end) isList = LIST_ITEM.test(line)
+      if (isBlank && startsBlock(line, isWhole, isList)) return at
+      if (!isBegun) isList = LIST_ITEM.test(line)
+      isBegun = true
       isBlank = false
       fence = line.match(FENCE)?.[1] ?? ""
     }
-    at += line.length + 1
-  })
-  return end
+    at = next
+  }
+  return 0
 }
+
+const closesFence = (line: string, fence: string): boolean =>
+  line.trim().startsWith(fence) && /^\s*(`+|~+)\s*$/.test(line)
 
 /** Whether a line after an empty one is certainly no part of the block before. */
 function startsBlock(line: string, isWhole: boolean, inList: boolean): boolean {
@@ -61,20 +66,21 @@ export class MarkdownWriter {
   #needsGap = false
   #timer: Timer | undefined
   #lastDraw = 0
+  readonly #redrawMs: number
 
-  constructor(io: Io) {
+  constructor(io: Io, redrawMs = REDRAW_MS) {
     this.#io = io
+    this.#redrawMs = redrawMs
   }
 
   /** More text, free of control characters. */
   push(text: string): void {
     this.#pending += text
-    const end = blockEnd(this.#pending)
-    if (end > 0) {
+    for (let end = blockEnd(this.#pending); end > 0; end = blockEnd(this.#pending)) {
       this.#commit(this.#pending.slice(0, end))
       this.#pending = this.#pending.slice(end)
     }
-    const wait = this.#lastDraw + REDRAW_MS - performance.now()
+    const wait = this.#lastDraw + this.#redrawMs - performance.now()
     if (wait <= 0) this.#draw()
     else this.#timer ??= setTimeout(() => this.#draw(), wait)
   }
@@ -112,16 +118,10 @@ export class MarkdownWriter {
     let same = 0
     while (same < shown.length && rows[same] === shown[same]) same++
     const last = shown.length - 1
-    if (same === last && rows[last]?.startsWith(shown[last]!))
-      io.out([rows[last].slice(shown[last]!.length), ...rows.slice(shown.length)].join("\n"))
-    else if (same > last)
-      io.out(
-        rows
-          .slice(same)
-          .map((row) => (last < 0 ? row : `\n${row}`))
-          .join(""),
-      )
-    else io.out(`${up(this.#height(same))}\r\x1b[J${rows.slice(same).join("\n")}`)
+    const rest = rows.slice(same).join("\n")
+    if (same > last) io.out(last < 0 || rows.length === shown.length ? rest : `\n${rest}`)
+    else if (same === last && rest.startsWith(shown[last]!)) io.out(rest.slice(shown[last]!.length))
+    else io.out(`${up(this.#height(same))}\r\x1b[J${rest}`)
     this.#shown = rows
   }
 

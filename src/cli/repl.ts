@@ -139,6 +139,7 @@ export class Repl {
     if (!isEmpty) this.conversation.add(question, messageOf(answer))
     const cut = cutNotice(end, this.conversation.engine.info.context)
     this.say([cut, isEmpty && "/retry asks again.", statsLine(end)].filter(Boolean).join(" "))
+    this.io.out("\n")
   }
 
   /** The last question, taken out of the conversation. */
