@@ -26,6 +26,7 @@ export type KeyName =
   | "endOfInput"
   | "suspend"
   | "clearScreen"
+  | "resume"
   | "escape"
 
 const ESC = "\x1b"

@@ -25,7 +25,7 @@ export class Terminal {
   readonly #restore = () => this.#raw(false)
   readonly #onContinue = () => {
     this.#raw(true)
-    this.#dispatch([{ type: "key", name: "clearScreen" }])
+    if (this.#handler) this.#dispatch([{ type: "key", name: "resume" }])
   }
 
   constructor(io: Io) {
@@ -132,6 +132,9 @@ export function readMessage(terminal: Terminal, options: PromptOptions): Promise
         case "clearScreen":
           view.clear()
           break
+        case "resume":
+          view.restart()
+          break
         case "tab":
           editor.insert(options.complete?.(editor.text) ?? "")
           break
@@ -193,6 +196,11 @@ class EditorView {
 
   clear(): void {
     if (this.#io.movesCursor) this.#io.out("\x1b[2J\x1b[H")
+    this.restart()
+  }
+
+  /** The next drawing begins where the cursor stands. */
+  restart(): void {
     this.#row = 0
   }
 

@@ -7,8 +7,8 @@ import type { Io } from "../../src/cli/io.ts"
 import { ROOT } from "../support/models.ts"
 
 export interface RunOptions {
-  /** Text on a pipe, a file as stdin, a pipe that stays open, or nothing (/dev/null). */
-  stdin?: string | Uint8Array | ReturnType<typeof Bun.file> | "open pipe"
+  /** Text on a pipe, "open pipe" for one that stays open, a file, or nothing (/dev/null). */
+  stdin?: string | ReturnType<typeof Bun.file>
   env?: Record<string, string>
   cwd?: string
 }
@@ -26,18 +26,22 @@ export const cleanEnv = (more: Record<string, string> = {}): Record<string, stri
 
 export const CLI = [process.execPath, join(ROOT, "src/cli.ts")]
 
-/** Runs ds4 and returns what it said. */
+/** Runs ds4 and returns what it said. Text goes through a real pipe: Bun would hand over bytes as a file. */
 export async function ds4(args: readonly string[], options: RunOptions = {}) {
   const { stdin = "", env, cwd = ROOT } = options
-  const input =
-    stdin === "open pipe" ? "pipe" : typeof stdin === "string" ? Buffer.from(stdin) : stdin
+  const isFile = typeof stdin !== "string"
   const child = Bun.spawn([...CLI, ...args], {
     cwd,
     env: cleanEnv(env),
-    stdin: stdin === "" ? "ignore" : (input as "pipe"),
+    stdin: isFile ? stdin : stdin === "" ? "ignore" : "pipe",
     stdout: "pipe",
     stderr: "pipe",
   })
+  if (!isFile && stdin !== "" && stdin !== "open pipe") {
+    const pipe = child.stdin as Bun.FileSink
+    pipe.write(stdin)
+    await pipe.end()
+  }
   const [out, err] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
