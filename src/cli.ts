@@ -25,7 +25,7 @@ async function ensurePackages(): Promise<void> {
   })
   const said = await new Response(install.stderr).text()
   if ((await install.exited) === 0) return
-  const reason = said.match(/error: .*/)?.[0] ?? said.trim().split("\n").at(-1)
+  const reason = said.match(/error: (.*)/)?.[1] ?? said.trim().split("\n").at(-1)
   throw new Ds4Error(
     `Cannot fetch packages: ${reason || "bun install failed"} (the first start needs the network)`,
   )

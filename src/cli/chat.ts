@@ -30,7 +30,7 @@ export async function run(args: Args, io: Io): Promise<number> {
   try {
     if (prompt !== undefined) return await askOnce(conversation, prompt, args, io)
     const { repl } = await import("./repl.ts")
-    return await repl(conversation, args.number("threads"), io)
+    return await repl(conversation, rateOf(args, engine), io)
   } finally {
     engine.close()
   }
@@ -46,11 +46,16 @@ function thinkMode(args: Args, io: Io, context: number): ThinkMode {
   return "on"
 }
 
+/** Prompt tokens a second, before any were measured. */
+function rateOf(args: Args, { info }: ChatEngine): number {
+  const threads = args.number("threads") ?? availableParallelism()
+  return expectedRate(info.config, threads, args.text("backend"))
+}
+
 async function askOnce(c: Conversation, prompt: string, args: Args, io: Io): Promise<number> {
   const request = c.request(prompt)
-  const { config, modelBytes, context } = c.engine.info
-  const threads = args.number("threads") ?? availableParallelism()
-  const notice = waitNotice(request.ids.length, expectedRate(config, threads), modelBytes)
+  const { modelBytes, context } = c.engine.info
+  const notice = waitNotice(request.ids.length, rateOf(args, c.engine), modelBytes)
   if (notice) io.err(`${notice}\n`)
   const running = c.engine.generate(request)
   let interrupted = false

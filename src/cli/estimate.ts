@@ -3,6 +3,8 @@ import type { Config } from "../model/config.ts"
 
 /** Weights that a core multiplies in a second: 15 prompt tokens of the full model on two cores. */
 const WEIGHTS_PER_CORE_SECOND = 1e11
+/** … and that the reference does, which is there to be right. */
+const REFERENCE_WEIGHTS_PER_SECOND = 4e8
 const DISK_BYTES_PER_SECOND = 1.5e9
 /** Waits longer than this are announced. */
 const ANNOUNCED_SECONDS = 10
@@ -19,9 +21,12 @@ export function activeWeights(c: Config): number {
   return c.nLayers * (attention + experts) + c.vocabSize * c.dim
 }
 
-/** Prompt tokens a second that so many threads can be expected to read. */
-export const expectedRate = (c: Config, threads: number): number =>
-  (WEIGHTS_PER_CORE_SECOND * threads) / activeWeights(c)
+/** Prompt tokens a second that a backend with so many threads can be expected to read. */
+export function expectedRate(c: Config, threads: number, backend = "cpu"): number {
+  const weights =
+    backend === "reference" ? REFERENCE_WEIGHTS_PER_SECOND : WEIGHTS_PER_CORE_SECOND * threads
+  return weights / activeWeights(c)
+}
 
 /** A line that announces a long wait for the first token, or undefined for a short one. `coldBytes` of
  *  weights may have to come from the disk. */

@@ -1,11 +1,10 @@
 /** The conversation in a terminal: messages in, answers out; Ctrl-C stops the answer and not the
  *  program. */
-import { availableParallelism } from "node:os"
 import type { Message } from "../chat/index.ts"
 import type { GenerateEnd } from "../generate/types.ts"
 import { type Answer, AnswerPrinter, cutNotice, statsLine } from "./answer.ts"
 import type { Conversation } from "./conversation.ts"
-import { expectedRate, waitNotice } from "./estimate.ts"
+import { waitNotice } from "./estimate.ts"
 import { History } from "./history.ts"
 import type { Io } from "./io.ts"
 import { completeSlash, runSlash } from "./slash.ts"
@@ -16,16 +15,13 @@ const INTERRUPT_ECHO_MS = 100
 /** A prompt of fewer new tokens says little about speed. */
 const MEASURED_TOKENS = 64
 
-/** Talks until the user leaves. Returns the exit code. */
-export async function repl(
-  conversation: Conversation,
-  threads: number | undefined,
-  io: Io,
-): Promise<number> {
+/** Talks until the user leaves. `rate` is how many prompt tokens a second can be expected. Returns the
+ *  exit code. */
+export async function repl(conversation: Conversation, rate: number, io: Io): Promise<number> {
   const terminal = new Terminal(io)
   const off = onSignals(terminal)
   try {
-    await new Repl(conversation, threads ?? availableParallelism(), io, terminal).run()
+    await new Repl(conversation, rate, io, terminal).run()
     return 0
   } finally {
     off()
@@ -62,13 +58,12 @@ export class Repl {
   /** A question whose answer came to nothing. */
   #unanswered: string | undefined
 
-  constructor(conversation: Conversation, threads: number, io: Io, terminal: Terminal) {
+  constructor(conversation: Conversation, rate: number, io: Io, terminal: Terminal) {
     this.conversation = conversation
     this.io = io
     this.#terminal = terminal
-    const { config, modelBytes } = conversation.engine.info
-    this.#rate = expectedRate(config, threads)
-    this.#coldBytes = modelBytes
+    this.#rate = rate
+    this.#coldBytes = conversation.engine.info.modelBytes
   }
 
   async run(): Promise<void> {
