@@ -18,6 +18,10 @@ const shared = sharedDir()
 const golden = (name: string) => join(shared!, "golden", name)
 const LAYERS = [0, 1, 2, 3, 4, 5]
 
+/** That engine takes exact angles, ours are products in f32 (spec §7 allows both): off by up to
+ *  pos · 2^-24 radians. */
+const ROTATED = (pos: number) => 1e-6 + pos * 2 ** -26
+
 /** Codes of FP8 blocks may differ where the input is on a boundary between two: an element is wrong
  *  only if it is off by more than one step of its block's grid. Returns the share of differing ones. */
 function differing(ours: Float32Array, theirs: Float32Array): number {
@@ -37,7 +41,7 @@ describe.skipIf(!shared)("reference, one stage at a time", () => {
   function eachStage(
     stage: (m: Model, l: number, s: Activations, set: Setter) => void,
     outputs: Record<string, keyof Activations>,
-    bound = 1e-6,
+    bound: (pos: number) => number = () => 1e-6,
   ) {
     const runtime = openTest(golden("rand6-q2.gguf"), "reference")
     const s = runtime.scratch.step(1)
@@ -48,10 +52,13 @@ describe.skipIf(!shared)("reference, one stage at a time", () => {
         const set: Setter = (tensor, name) => tensor.f32().set(taps.f32(name, l, pos))
         stage(runtime.model, l, s, set)
         for (const [name, field] of Object.entries(outputs))
-          worst = Math.max(worst, relativeError(s[field].f32(), taps.f32(name, l, pos)))
+          worst = Math.max(
+            worst,
+            relativeError(s[field].f32(), taps.f32(name, l, pos)) / bound(pos),
+          )
       }
     runtime.close()
-    expect(worst).toBeLessThan(bound)
+    expect(worst).toBeLessThan(1)
   }
   type Setter = (tensor: Tensor, name: string) => void
 
@@ -87,7 +94,7 @@ describe.skipIf(!shared)("reference, one stage at a time", () => {
         set(s.kv, "attn_out")
       },
       { q: "q", heads: "heads" },
-      2e-6, // angles of f32 position times frequency, sin and cos in f32 there
+      ROTATED,
     )
   })
 
@@ -107,7 +114,11 @@ describe.skipIf(!shared)("reference, one stage at a time", () => {
         expect(relativeError(s.kv.f32(), taps.f32("kv_prerope", l, pos))).toBeLessThan(1e-6)
         ops.ropeTail(s.kvHead, s.rope)
         ops.roundKv(s.kv, c.ropeDim)
-        differ += differing(s.kv.f32(), taps.f32("kv", l, pos))
+        const plain = c.headDim - c.ropeDim // the rotated tail has that engine's angles
+        const [ours, theirs] = [s.kv.f32(), taps.f32("kv", l, pos)]
+        differ += differing(ours.subarray(0, plain), theirs.subarray(0, plain))
+        const tail = relativeError(ours.subarray(plain), theirs.subarray(plain))
+        expect(tail).toBeLessThan(ROTATED(pos) + 2 ** -11) // a step of f16
       }
     runtime.close()
     expect(differ / (LAYERS.length * taps.positions.length)).toBeLessThan(1e-3)
@@ -138,7 +149,7 @@ describe.skipIf(!shared)("reference, one stage at a time", () => {
         ops.hcCollapse(s.x, s.streams, s.pre)
       },
       { ffn_cur: "x", ffn_post: "post", ffn_comb: "comb" },
-      2e-6, // twenty Sinkhorn passes in f32 there
+      () => 2e-6, // twenty Sinkhorn passes in f32 there
     )
     eachStage(
       ({ ops }, _l, s, set) => {
@@ -180,7 +191,7 @@ describe.skipIf(!shared)("reference, one stage at a time", () => {
         ops.matmul(s.shared, s.sharedGate, w.ffn_down_shexp)
       },
       { routed_mid: "expertHidden", ffn_moe: "out", ffn_shared: "shared" },
-      2e-6,
+      () => 2e-6, // SwiGLU in f32 there
     )
   })
 

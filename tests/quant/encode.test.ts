@@ -111,7 +111,9 @@ describe("quantize()", () => {
         const error = name.endsWith("zeros")
           ? Math.max(...out.map(Math.abs))
           : relativeError(row, out)
-        const limit = name === "tiny" ? 1 : name === "spike" || /stant|tive/.test(name) ? 0.25 : 0.3
+        // IQ2_XXS has no zero and no level beyond 43/8 of its smallest: a lone spike costs half of it.
+        const lone = name === "spike" && type === "IQ2_XXS"
+        const limit = name === "tiny" ? 1 : lone ? 0.6 : /spike|stant|tive/.test(name) ? 0.25 : 0.3
         expect([type, name, error <= limit]).toEqual([type, name, true])
       }
     }

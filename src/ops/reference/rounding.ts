@@ -58,7 +58,7 @@ export function roundIndexRow(v: Float32Array, at: number, dim: number): void {
     for (let i = b; i < b + FP4_BLOCK; i++) {
       const x = v[i]! / scale
       const value = E2M1_SIGNED[e2m1Code(Math.min(Math.abs(x), 6))]! * scale
-      v[i] = Number.isNaN(x) ? x : x < 0 ? -value : value
+      v[i] = Number.isNaN(x) ? x : x < 0 || Object.is(x, -0) ? -value : value
     }
   }
 }

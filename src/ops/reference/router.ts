@@ -26,7 +26,7 @@ export const routerOps: Pick<OpKernels<Tensor>, "routerTopK" | "routerHash"> = {
     const [chosen, w, g, b] = [sel.i32(), weights.f32(), logits.f32(), bias?.f32()]
     for (let r = 0; r < nRows; r++) {
       const p = probabilities(g, r, nExperts)
-      const score = p.map((x, e) => x + (b ? b[e]! : 0))
+      const score = p.map((x, e) => Math.fround(Math.fround(x) + (b ? b[e]! : 0)))
       const order = score.map((_, e) => e).sort((x, y) => score[y]! - score[x]! || x - y)
       const best = order.slice(0, k)
       chosen.set(best, r * k)
