@@ -28,7 +28,10 @@ async function main(): Promise<number> {
   const { ensureNativeLibrary } = await import("../ffi/build.ts")
   await ensureNativeLibrary({ onProgress: (line) => console.error(line) })
   let output = ""
-  const code = await run([bun, "test", ...process.argv.slice(2)], (text) => (output += text))
+  const code = await run(
+    [bun, "test", "--timeout", "120000", ...process.argv.slice(2)],
+    (text) => (output += text),
+  )
   const count = (word: string) =>
     [...output.matchAll(new RegExp(`^\\s*(\\d+) ${word}$`, "gm"))].reduce((n, m) => n + +m[1]!, 0)
   const failed = count("fail") || (code === 0 ? 0 : 1)
