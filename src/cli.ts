@@ -31,10 +31,10 @@ async function ensurePackages(): Promise<void> {
   )
 }
 
-/** Commands that only print need no library. */
+/** Commands that only print need no library, and doctor wants to say what is wrong with it. */
 function needsLibrary(argv: readonly string[]): boolean {
   const [first, ...rest] = argv
-  if (first === undefined || ["help", "--help", "-h", "--version", "-v"].includes(first))
+  if (first === undefined || ["help", "--help", "-h", "--version", "-v", "doctor"].includes(first))
     return false
   return !["--help", "-h"].includes(rest.at(-1) ?? "")
 }
