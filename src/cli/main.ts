@@ -52,6 +52,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     help: "Measure how well the model foretells a text",
     examples: ["ds4 perplexity book.txt --ctx 4096"],
   },
+  bench: {
+    usage: "bench", nArguments: 1, load: () => import("../tools/bench.ts"),
+    help: "Measure speed at growing contexts",
+    examples: ["ds4 bench --ctx-max 32768 --csv speed.csv"],
+  },
   doctor: {
     usage: "doctor", nArguments: 0, load: () => import("../tools/doctor.ts"),
     help: "Look at machine, library, model and memory",

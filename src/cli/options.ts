@@ -44,8 +44,8 @@ export interface NumberRange {
 const whole = (min: number, max: number): NumberRange => ({ kind: "whole", min, max })
 const decimal = (min: number, max: number): NumberRange => ({ kind: "decimal", min, max })
 
-const READ_COMMANDS = ["chat", "batch", "logits", "perplexity", "doctor", "inspect", "tokenize"]
 const RUN_COMMANDS = ["chat", "batch", "logits", "perplexity"]
+const READ_COMMANDS = [...RUN_COMMANDS, "bench", "doctor", "inspect", "tokenize"]
 const ANSWER_COMMANDS = ["chat", "batch"]
 const EVERY_COMMAND = [...READ_COMMANDS, ""]
 
@@ -72,6 +72,14 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "ids", value: "FILE", commands: ["logits"], help: "JSON array of token ids" },
   { name: "out", value: "FILE", commands: ["logits"], help: "float32 logits [position][vocabulary]" },
   { name: "hidden", value: "FILE", commands: ["logits"], help: "float32 streams [position][layer][stream][dim]" },
+  { name: "promptFile", value: "FILE", absent: "a built-in text", commands: ["bench"], help: "text to read, over and over if it is short" },
+  { name: "ctxStart", value: "N", number: whole(1, 2 ** 24), absent: "512", commands: ["bench"], help: "first context to measure at" },
+  { name: "ctxMax", value: "N", number: whole(1, 2 ** 24), absent: "4096", commands: ["bench"], help: "last context to measure at" },
+  { name: "stepMul", value: "F", number: decimal(1, 2 ** 24), absent: "2; 1 with --step-incr", commands: ["bench"], help: "from one context to the next: times this" },
+  { name: "stepIncr", value: "N", number: whole(0, 2 ** 24), absent: "0", commands: ["bench"], help: "… and so many tokens more" },
+  { name: "genTokens", alias: ["-n", "--tokens"], value: "N", number: whole(0, 2 ** 20), absent: "128", commands: ["bench"], help: "tokens to decode at each context, greedily" },
+  { name: "ctxAlloc", value: "N", number: whole(1, 2 ** 24), absent: "what is measured", commands: ["bench"], help: "context to take memory for" },
+  { name: "csv", value: "FILE", commands: ["bench"], help: "write the figures as CSV; - writes them, and nothing else, to stdout" },
   { name: "tensors", commands: ["inspect"], help: "list every tensor" },
   { name: "chat", value: "FILE", commands: ["tokenize"], help: "render and encode the conversations of a .json or .jsonl file" },
   { name: "special", commands: ["tokenize"], help: "recognise control tokens in the text" },
@@ -80,10 +88,10 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "model", alias: ["-m"], value: "FILE", env: "DS4_MODEL", absent: "~/.ds4/models, then ds4-mini", commands: READ_COMMANDS, help: "GGUF file" },
   { name: "ctx", alias: ["-c"], value: "N", env: "DS4_CTX", number: whole(1, 2 ** 24), absent: { "": "32768, or the largest that fits", batch: "what the requests need", logits: "the number of ids", perplexity: "4096", inspect: "memory is not reported" }, commands: [...RUN_COMMANDS, "doctor", "inspect"], help: "context in tokens" },
   { name: "parallel", value: "N", env: "DS4_PARALLEL", number: whole(1, 256), absent: "8", commands: ["batch"], help: "requests decoded together" },
-  { name: "chunk", value: "N", env: "DS4_CHUNK", number: whole(1, 4096), absent: "512", commands: ["logits", "perplexity"], help: "rows of a step" },
-  { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: whole(1, 1024), absent: "one per physical core", commands: [...RUN_COMMANDS, "doctor"], help: "CPU threads" },
-  { name: "backend", value: "NAME", sets: { "--cpu": "cpu", "--cuda": "cuda", "--metal": "metal" }, env: "DS4_BACKEND", choices: ["cpu", "reference"], refused: { cuda: NOT_YET, metal: NOT_YET }, absent: "cpu", commands: [...RUN_COMMANDS, "doctor"], help: "cpu, or reference (slow, exact)" },
-  { name: "isa", value: "NAME", env: "DS4_ISA", absent: "the best here", commands: [...RUN_COMMANDS, "doctor"], help: "instruction set of the CPU kernels" },
+  { name: "chunk", value: "N", env: "DS4_CHUNK", number: whole(1, 4096), absent: "512", commands: ["logits", "perplexity", "bench"], help: "rows of a step" },
+  { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: whole(1, 1024), absent: "one per physical core", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "CPU threads" },
+  { name: "backend", value: "NAME", sets: { "--cpu": "cpu", "--cuda": "cuda", "--metal": "metal" }, env: "DS4_BACKEND", choices: ["cpu", "reference"], refused: { cuda: NOT_YET, metal: NOT_YET }, absent: "cpu", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "cpu, or reference (slow, exact)" },
+  { name: "isa", value: "NAME", env: "DS4_ISA", absent: "the best here", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "instruction set of the CPU kernels" },
   { name: "help", alias: ["-h"], commands: EVERY_COMMAND, help: "this text" },
   { name: "version", alias: ["-v"], commands: EVERY_COMMAND, help: "the version" },
 ]

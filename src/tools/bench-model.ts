@@ -1,0 +1,193 @@
+/** `ds4 bench` on a model: CSV lines as they come, tables at the end. An interrupt ends it with what
+ *  was measured until then. */
+import { cpus } from "node:os"
+import { type Io, ProgressLine } from "../cli/io.ts"
+import { engineOptions } from "../cli/models.ts"
+import type { Args } from "../cli/options.ts"
+import { type Config, shapeName } from "../model/config.ts"
+import { openBackend } from "../ops/open.ts"
+import { type OpenOptions, openRuntime } from "../session/open.ts"
+import type { Runtime } from "../session/runtime.ts"
+import { type Bandwidth, BANDWIDTH_METHOD, measureBandwidth } from "./bench-bandwidth.ts"
+import { bytesPerToken } from "./bench-cost.ts"
+import { CsvFile, rowOf } from "./bench-csv.ts"
+import { hasFullLayers } from "./bench-layers.ts"
+import { type BenchPlan, contextWanted, promptIds, randomIds } from "./bench-plan.ts"
+import { extrapolationText, headText, layerText, type Measured, speedText } from "./bench-print.ts"
+import { ContextBench, type Frontier, type Progress } from "./bench-run.ts"
+import { count, type Paint, size } from "./inspect-print.ts"
+
+const INTERRUPTED = 130
+
+/** Measures a model by a plan. Returns the exit code. */
+export async function measureModel(
+  path: string,
+  plan: BenchPlan,
+  args: Args,
+  io: Io,
+): Promise<number> {
+  const progress = new ProgressLine(io)
+  const options = engineOptions(args)
+  const context = contextWanted(path, plan)
+  const csv = plan.csv === undefined ? null : new CsvFile(plan.csv, io)
+  progress.show("Measuring memory")
+  const bandwidth = plan.measuresBandwidth ? bandwidthOf(options) : null
+  const maxRows = Math.min(plan.chunk, plan.contexts.at(-1)!)
+  const runtime = openRuntime({ path }, { ...options, context, maxRows, maxOutputs: 1 })
+  const stop = new Interrupt()
+  const started = new Date()
+  try {
+    const { ids, source } = idsOf(runtime, plan)
+    const measured: Measured[] = []
+    for await (const frontier of frontiers(runtime, ids, plan, progress, stop)) {
+      const bytes = bytesPerToken(runtime.file, runtime.model, frontier.context)
+      const row = rowOf(frontier, bytes, bandwidth?.bytesPerSecond)
+      measured.push({ frontier, row })
+      csv?.add(row)
+    }
+    const facts = factsOf(runtime, { bandwidth, source, started, plan })
+    const isOnStderr = plan.csv === "-"
+    const text = reportText(facts, measured, runtime.config, isOnStderr ? io.errColors : io.colors)
+    if (isOnStderr) io.err(text)
+    else io.out(text)
+    if (stop.asked)
+      io.err(`Stopped: ${measured.length} of ${plan.contexts.length} contexts were measured.\n`)
+  } finally {
+    progress.clear()
+    stop.off()
+    runtime.close()
+  }
+  return stop.asked ? INTERRUPTED : 0
+}
+
+/** What is read: ids from the text, or random ones. */
+function idsOf({ file, config }: Runtime, plan: BenchPlan) {
+  const n = plan.contexts.at(-1)!
+  if (plan.isSynthetic)
+    return { ids: randomIds(config.vocabSize, n), source: "random ids" as const }
+  return promptIds(file, config.vocabSize, n, plan.text)
+}
+
+function bandwidthOf({ backend: name, ...options }: OpenOptions): Bandwidth | null {
+  const backend = openBackend(name ?? "cpu", options)
+  try {
+    return measureBandwidth(backend)
+  } finally {
+    backend.close()
+  }
+}
+
+/** Results of the frontiers, one after the other, until an interrupt. */
+async function* frontiers(
+  runtime: Runtime,
+  ids: readonly number[],
+  plan: BenchPlan,
+  progress: ProgressLine,
+  stop: Interrupt,
+): AsyncGenerator<Frontier, void> {
+  const bench = new ContextBench(runtime, ids)
+  const show = (context: number) => (p: Progress) =>
+    progress.show(`${count(context)} tokens of context: ${p.phase}, ${p.done} of ${p.total}`)
+  try {
+    await drive(bench.warmUp(), show(plan.contexts[0]!), stop)
+    for (const context of plan.contexts) {
+      const frontier = await drive(bench.measure(context, plan.genTokens), show(context), stop)
+      progress.clear()
+      if (!frontier) return
+      yield frontier
+    }
+  } finally {
+    bench.close()
+  }
+}
+
+/** Between layers, signals are let in when the last turn is this long ago; as the engine's Worker
+ *  does with messages. */
+const TURN_MS = 5
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** Runs steps to their end, or undefined if an interrupt came before it. */
+async function drive<T>(
+  steps: Generator<Progress, T>,
+  show: (progress: Progress) => void,
+  stop: Interrupt,
+): Promise<T | undefined> {
+  let lastTurn = performance.now()
+  while (!stop.asked) {
+    const { done, value } = steps.next()
+    if (done) return value
+    if (performance.now() - lastTurn < TURN_MS) continue
+    show(value)
+    await turn()
+    lastTurn = performance.now()
+  }
+  return undefined
+}
+
+/** Whether Ctrl-C was pressed. */
+class Interrupt {
+  asked = false
+  readonly #onSignal = () => void (this.asked = true)
+
+  constructor() {
+    process.on("SIGINT", this.#onSignal)
+  }
+
+  off(): void {
+    process.off("SIGINT", this.#onSignal)
+  }
+}
+
+interface Facts {
+  bandwidth: Bandwidth | null
+  source: string
+  started: Date
+  plan: BenchPlan
+}
+
+/** What one has to know of a measurement: machine, model, way of measuring. */
+function factsOf(
+  runtime: Runtime,
+  { bandwidth, source, started, plan }: Facts,
+): [string, string][] {
+  const { backend, config, file } = runtime
+  const memory = bandwidth
+    ? `${(bandwidth.bytesPerSecond / 1e9).toFixed(1)} GB/s (${size(bandwidth.bytes)}, ${BANDWIDTH_METHOD})`
+    : "not measured"
+  const name = file.metadata.maybeStr("general.name") ?? "unnamed"
+  return [
+    ["machine", machineName()],
+    ["backend", backend.description],
+    ["memory reads", memory],
+    ["model", `${Bun.stripANSI(name)}, ${size(file.source.size)}, ${shapeText(config)}`],
+    ["read", `${source}, in steps of up to ${runtime.scratch.maxRows} tokens`],
+    ["decoded", `${plan.genTokens} tokens at each context, greedily`],
+    ["date", started.toISOString().slice(0, 16).replace("T", " ")],
+  ]
+}
+
+/** The processor's name. */
+export const machineName = (): string => cpus()[0]?.model.trim() || process.arch
+
+/** The model's shape class, with its share of the full model where that can be said. */
+export function shapeText(c: Config): string {
+  const shape = shapeName(c)
+  if (shape !== "other shape" || !hasFullLayers(c)) return shape
+  const experts = c.nExperts === 256 ? "" : ` with ${c.nExperts} of 256 experts`
+  return `${c.nLayers} layers of the full model's shape${experts}`
+}
+
+function reportText(
+  facts: readonly (readonly [string, string])[],
+  measured: readonly Measured[],
+  c: Config,
+  paint: Paint,
+): string {
+  const sections = [headText(facts, paint)]
+  if (measured.length > 0) {
+    const rows = measured.map((m) => m.row)
+    sections.push(speedText(rows, paint), layerText(measured, c, paint))
+    sections.push(extrapolationText(measured, c, paint) ?? "")
+  }
+  return `${sections.filter(Boolean).join("\n\n")}\n`
+}

@@ -1,0 +1,187 @@
+/** `ds4 bench`: what it measures where, in which form, and that nothing but speed depends on how. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join, resolve } from "node:path"
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import pc from "picocolors"
+import type { Io } from "../../src/cli/io.ts"
+import { parseArgs } from "../../src/cli/parse.ts"
+import { bytesPerToken } from "../../src/tools/bench-cost.ts"
+import { CSV_COLUMNS, parseCsv } from "../../src/tools/bench-csv.ts"
+import { measureModel } from "../../src/tools/bench-model.ts"
+import { contextsOf, planOf, promptIds } from "../../src/tools/bench-plan.ts"
+import * as bench from "../../src/tools/bench.ts"
+import { inspectModel } from "../../src/tools/inspect-model.ts"
+import { memoryReport } from "../../src/tools/inspect-memory.ts"
+import { MINI_Q2, openTest } from "../support/models.ts"
+
+let folder: string
+const at = (name: string) => join(folder, name)
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "ds4-bench-"))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** An Io without a terminal that keeps what is said. */
+function keptIo() {
+  const said = { out: "", err: "" }
+  const io: Io = {
+    out: (text) => void (said.out += text),
+    err: (text) => void (said.err += text),
+    outTTY: false,
+    errTTY: false,
+    input: "file",
+    readInput: async () => "",
+    movesCursor: false,
+    columns: () => 80,
+    rows: () => 24,
+    colors: pc.createColors(false),
+    errColors: pc.createColors(false),
+    resolvePath: (path) => resolve(path),
+  }
+  return { io, said }
+}
+
+/** Measures ds4-mini, without the second that measuring memory takes. */
+async function measure(...argv: string[]) {
+  const { io, said } = keptIo()
+  const args = parseArgs("bench", ["-m", MINI_Q2, "--threads", "2", ...argv])
+  const plan = { ...planOf(args, io), measuresBandwidth: false }
+  const code = await measureModel(MINI_Q2, plan, args, io)
+  return { code, ...said }
+}
+
+/** The command as it is, for what it refuses. */
+const refused = (...argv: string[]) => {
+  const { io } = keptIo()
+  return expect(bench.run(parseArgs("bench", argv), io)).rejects
+}
+
+const records = (csv: string) => {
+  const [head = "", ...lines] = csv.trimEnd().split("\n")
+  const columns = head.split(",")
+  return lines.map((line) => Object.fromEntries(line.split(",").map((v, i) => [columns[i], v])))
+}
+
+describe("ds4 bench", () => {
+  test("--csv - writes a line per context and nothing else to stdout", async () => {
+    const flags = ["--ctx-start", "64", "--ctx-max", "200", "--gen-tokens", "3", "--csv", "-"]
+    const { code, out, err } = await measure(...flags)
+    expect(code).toBe(0)
+    expect(out.split("\n")[0]).toBe(CSV_COLUMNS.join(","))
+    expect(out).toStartWith(
+      "ctx_tokens,prefill_tokens,prefill_tps,gen_tokens,gen_tps,kvcache_bytes,",
+    )
+    expect(out.split("\n")[0]).toEndWith(",logits_hash")
+    const rows = records(out)
+    expect(rows.map((r) => [r.ctx_tokens, r.prefill_tokens, r.gen_tokens])).toEqual([
+      ["64", "64", "3"],
+      ["128", "64", "3"],
+      ["200", "72", "3"],
+    ])
+    for (const r of rows) {
+      expect(r.logits_hash).toMatch(/^[0-9a-f]{16}$/)
+      for (const c of ["prefill_tps", "gen_tps", "kvcache_bytes", "gb_per_s"])
+        expect(Number(r[c])).toBeGreaterThan(0)
+      expect(r.bandwidth_percent).toBe("")
+    }
+    expect(err).toContain("ms of one layer of each kind")
+  })
+
+  test("hashes are the same for every way to a context, thread count and chunk size", async () => {
+    const hashes = async (...argv: string[]) => {
+      const { out } = await measure("--gen-tokens", "40", "--csv", "-", ...argv)
+      return new Map(records(out).map((r) => [r.ctx_tokens, r.logits_hash]))
+    }
+    const all = await hashes("--ctx-start", "50", "--ctx-max", "300", "--step-incr", "125")
+    expect([...all.keys()]).toEqual(["50", "175", "300"])
+    expect(new Set(all.values()).size).toBe(3)
+    const ways = [
+      ["--ctx-start", "175", "--threads", "1"],
+      ["--ctx-start", "300", "--chunk", "33"],
+      ["--ctx-start", "150", "--step-mul", "2"],
+    ]
+    for (const way of ways)
+      for (const [context, hash] of await hashes(...way, "--ctx-max", "300"))
+        if (context !== "150") expect(hash).toBe(all.get(context)!)
+  })
+
+  test("--gen-tokens 0 measures the reading alone", async () => {
+    const { out, err } = await measure("--ctx-max", "40", "--gen-tokens", "0", "--csv", "-")
+    const [row] = records(out)
+    expect(row).toMatchObject({ gen_tokens: "0", gen_tps: "0.00", decode_ms_per_token: "" })
+    expect(err).not.toContain("ms of one layer")
+  })
+
+  test("prints the table on stdout and writes the CSV to a file", async () => {
+    const { out } = await measure("--ctx-max", "30", "--gen-tokens", "2", "--csv", at("a.csv"))
+    expect(out).toMatch(/^model +ds4-mini, 9\.19 MB, mini$/m)
+    expect(out).toMatch(/^read +built-in text/m)
+    expect(records(readFileSync(at("a.csv"), "utf8")).length).toBe(1)
+  })
+
+  test("reads a file of one's own", async () => {
+    writeFileSync(at("text.txt"), "One, two, three. ")
+    const flags = ["--ctx-max", "40", "--gen-tokens", "2", "--prompt-file", at("text.txt")]
+    expect((await measure(...flags)).out).toMatch(/^read +a file/m)
+    writeFileSync(at("empty.txt"), "")
+    await refused("-m", MINI_Q2, "--prompt-file", at("empty.txt")).toThrow(/empty/)
+    await refused("-m", MINI_Q2, "--prompt-file", at("none.txt")).toThrow(/Cannot read/)
+  })
+
+  test.each([
+    [["--ctx-start", "100", "--ctx-max", "50"], /--ctx-start is 100, more than --ctx-max/],
+    [["--step-mul", "1"], /do not lead on from 512 tokens/],
+    [["--ctx-max", "70000"], /the model reaches 65536 tokens/],
+    [["--ctx-alloc", "600", "--ctx-max", "600"], /--ctx-alloc is 600, expected 737 or more/],
+    [["extra"], /cannot use "extra"/],
+  ])("refuses %j", async (flags, message) => {
+    await refused("-m", MINI_Q2, ...flags).toThrow(message)
+  })
+})
+
+test("contextsOf() leads from the first context to the last", () => {
+  const of = (start: number, max: number, mul: number, incr: number) =>
+    contextsOf({ start, max, mul, incr })
+  expect(of(512, 4096, 2, 0)).toEqual([512, 1024, 2048, 4096])
+  expect(of(128, 384, 1, 128)).toEqual([128, 256, 384])
+  expect(of(100, 1000, 2, 50)).toEqual([100, 250, 550, 1000])
+  expect(of(512, 512, 1, 0)).toEqual([512])
+  expect(() => of(10, 20, 1.01, 0)).toThrow(/do not lead on/)
+})
+
+test("the built-in text does not repeat itself, and begins with BOS", () => {
+  const runtime = openTest(MINI_Q2, "cpu")
+  const { ids, source } = promptIds(runtime.file, runtime.config.vocabSize, 4000)
+  runtime.close()
+  expect([ids.length, ids[0], source]).toEqual([4000, 0, "built-in text"])
+  const pieces = Array.from({ length: 31 }, (_, i) => ids.slice(128 * i, 128 * i + 128).join())
+  expect(new Set(pieces).size).toBe(pieces.length)
+})
+
+test("bytesPerToken() is what inspect says of weights and KV memory", () => {
+  const runtime = openTest(MINI_Q2, "cpu")
+  const { file, model, config } = runtime
+  for (const context of [100, 1000]) {
+    const { bytesPerToken: weights } = inspectModel(file)
+    const wanted =
+      (context < weights.indexedFrom ? weights.short : weights.long) +
+      memoryReport(file, config, { context }).readPerToken
+    const bytes = bytesPerToken(file, model, context)
+    // Inspect counts sinks, biases and positions of compressors, too; it leaves out the embedding.
+    expect(Math.abs(bytes / wanted - 1)).toBeLessThan(0.02)
+  }
+  runtime.close()
+})
+
+test("parseCsv() reads published tables, and says what it cannot use", () => {
+  const published = "ctx_tokens,prefill_tokens,prefill_tps,gen_tokens,gen_tps,kvcache_bytes\n"
+  expect(parseCsv("a.csv", `${published}2048,2048,343.76,128,26.76,1\r\n`)).toEqual([
+    { context: 2048, prefillTps: 343.76, genTps: 26.76, logitsHash: undefined },
+  ])
+  expect(() => parseCsv("a.csv", "x,y\n1,2")).toThrow('a.csv has no column "ctx_tokens"')
+  expect(() => parseCsv("a.csv", `${published}1,2,fast,4,5,6`)).toThrow(
+    'a.csv, line 2: prefill_tps is "fast"',
+  )
+})
