@@ -55,7 +55,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   bench: {
     usage: "bench", nArguments: 1, load: () => import("../tools/bench.ts"),
     help: "Measure speed at growing contexts",
-    examples: ["ds4 bench --ctx-max 32768 --csv speed.csv"],
+    examples: [
+      "ds4 bench --ctx-max 32768 --csv speed.csv --svg speed.svg",
+      "ds4 bench --synthetic full:3 --ctx-max 2048",
+      "ds4 bench --compare before.csv after.csv",
+    ],
   },
   doctor: {
     usage: "doctor", nArguments: 0, load: () => import("../tools/doctor.ts"),

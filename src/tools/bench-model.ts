@@ -1,20 +1,23 @@
 /** `ds4 bench` on a model: CSV lines as they come, tables at the end. An interrupt ends it with what
  *  was measured until then. */
+import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { type Io, ProgressLine } from "../cli/io.ts"
 import { engineOptions } from "../cli/models.ts"
 import type { Args } from "../cli/options.ts"
+import type { GgufFile } from "../gguf/types.ts"
 import { type Config, shapeName } from "../model/config.ts"
 import { openBackend } from "../ops/open.ts"
 import { type OpenOptions, openRuntime } from "../session/open.ts"
 import type { Runtime } from "../session/runtime.ts"
 import { type Bandwidth, BANDWIDTH_METHOD, measureBandwidth } from "./bench-bandwidth.ts"
 import { bytesPerToken } from "./bench-cost.ts"
-import { CsvFile, rowOf } from "./bench-csv.ts"
+import { CsvFile, rowOf, writing } from "./bench-csv.ts"
 import { hasFullLayers } from "./bench-layers.ts"
 import { type BenchPlan, contextWanted, promptIds, randomIds } from "./bench-plan.ts"
 import { extrapolationText, headText, layerText, type Measured, speedText } from "./bench-print.ts"
 import { ContextBench, type Frontier, type Progress } from "./bench-run.ts"
+import { benchSvg } from "./bench-svg.ts"
 import { count, type Paint, size } from "./inspect-print.ts"
 
 const INTERRUPTED = 130
@@ -50,6 +53,7 @@ export async function measureModel(
     const text = reportText(facts, measured, runtime.config, isOnStderr ? io.errColors : io.colors)
     if (isOnStderr) io.err(text)
     else io.out(text)
+    if (plan.svg !== undefined && measured.length > 0) writeSvg(plan.svg, measured, facts, runtime)
     if (stop.asked)
       io.err(`Stopped: ${measured.length} of ${plan.contexts.length} contexts were measured.\n`)
   } finally {
@@ -145,21 +149,40 @@ interface Facts {
   plan: BenchPlan
 }
 
+/** Characters of a model's name that fit above the picture. */
+const TITLE_LENGTH = 75
+
+function writeSvg(path: string, measured: readonly Measured[], facts: Fact[], r: Runtime): void {
+  const of = Object.fromEntries(facts)
+  const text = {
+    title: Bun.sliceAnsi(modelName(r.file), 0, TITLE_LENGTH),
+    subtitle: `${modelFacts(r)} · ${of.machine}, ${of.backend} · ${of.date}`,
+    footer: `ds4 bench: read ${of.read}; decoded ${of.decoded}`,
+  }
+  const rows = measured.map((m) => m.row)
+  writing(path, () => writeFileSync(path, benchSvg(rows, text)))
+}
+
+const modelName = ({ metadata }: GgufFile) =>
+  Bun.stripANSI(metadata.maybeStr("general.name") ?? "unnamed")
+
+const modelFacts = ({ file, config }: Runtime) => `${size(file.source.size)}, ${shapeText(config)}`
+
+type Fact = [name: string, value: string]
+
 /** What one has to know of a measurement: machine, model, way of measuring. */
 function factsOf(
   runtime: Runtime,
   { bandwidth, source, started, plan }: Facts,
 ): [string, string][] {
-  const { backend, config, file } = runtime
   const memory = bandwidth
     ? `${(bandwidth.bytesPerSecond / 1e9).toFixed(1)} GB/s (${size(bandwidth.bytes)}, ${BANDWIDTH_METHOD})`
     : "not measured"
-  const name = file.metadata.maybeStr("general.name") ?? "unnamed"
   return [
     ["machine", machineName()],
-    ["backend", backend.description],
+    ["backend", runtime.backend.description],
     ["memory reads", memory],
-    ["model", `${Bun.stripANSI(name)}, ${size(file.source.size)}, ${shapeText(config)}`],
+    ["model", `${modelName(runtime.file)}, ${modelFacts(runtime)}`],
     ["read", `${source}, in steps of up to ${runtime.scratch.maxRows} tokens`],
     ["decoded", `${plan.genTokens} tokens at each context, greedily`],
     ["date", started.toISOString().slice(0, 16).replace("T", " ")],

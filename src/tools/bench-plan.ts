@@ -87,6 +87,8 @@ export interface BenchPlan {
   text: string | undefined
   /** Where the CSV goes: a path, - for stdout. */
   csv: string | undefined
+  /** Where the picture goes. */
+  svg: string | undefined
   measuresBandwidth: boolean
   /** The model's text means nothing: random ids are read. */
   isSynthetic: boolean
@@ -106,6 +108,7 @@ export function planOf(args: Args, io: Io): BenchPlan {
   })
   const prompt = args.text("promptFile")
   const csv = args.text("csv")
+  const svg = args.text("svg")
   return {
     contexts,
     genTokens: args.number("genTokens") ?? DEFAULTS.genTokens,
@@ -113,6 +116,7 @@ export function planOf(args: Args, io: Io): BenchPlan {
     contextAlloc: args.number("ctxAlloc"),
     text: prompt === undefined ? undefined : readText(io.resolvePath(prompt)),
     csv: csv === undefined || csv === "-" ? csv : io.resolvePath(csv),
+    svg: svg === undefined ? undefined : io.resolvePath(svg),
     measuresBandwidth: true,
     isSynthetic: false,
   }

@@ -6,10 +6,22 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import pc from "picocolors"
 import type { Io } from "../../src/cli/io.ts"
 import { parseArgs } from "../../src/cli/parse.ts"
+import { readGguf } from "../../src/gguf/reader.ts"
+import { readConfig } from "../../src/model/config.ts"
+import { bindWeights } from "../../src/model/weights.ts"
 import { bytesPerToken } from "../../src/tools/bench-cost.ts"
-import { CSV_COLUMNS, parseCsv } from "../../src/tools/bench-csv.ts"
-import { measureModel } from "../../src/tools/bench-model.ts"
+import {
+  type BenchRow,
+  CSV_COLUMNS,
+  CSV_HEADER,
+  csvLine,
+  parseCsv,
+} from "../../src/tools/bench-csv.ts"
+import { fullModelMs, hasFullLayers } from "../../src/tools/bench-layers.ts"
+import { measureModel, shapeText } from "../../src/tools/bench-model.ts"
 import { contextsOf, planOf, promptIds } from "../../src/tools/bench-plan.ts"
+import { benchSvg } from "../../src/tools/bench-svg.ts"
+import { syntheticWriter } from "../../src/tools/bench-synthetic.ts"
 import * as bench from "../../src/tools/bench.ts"
 import { inspectModel } from "../../src/tools/inspect-model.ts"
 import { memoryReport } from "../../src/tools/inspect-memory.ts"
@@ -138,6 +150,108 @@ describe("ds4 bench", () => {
     [["extra"], /cannot use "extra"/],
   ])("refuses %j", async (flags, message) => {
     await refused("-m", MINI_Q2, ...flags).toThrow(message)
+  })
+})
+
+describe("ds4 bench --svg", () => {
+  test("draws both panels, well-formed and with the model's name escaped", async () => {
+    await measure("--ctx-start", "20", "--ctx-max", "40", "-n", "2", "--svg", at("a.svg"))
+    const svg = readFileSync(at("a.svg"), "utf8")
+    expect(unbalanced(svg)).toEqual([])
+    expect(svg.match(/<circle /g)!.length).toBe(4)
+    for (const text of ["Prefill", "Decode", "ds4-mini", "context in tokens"])
+      expect(svg).toContain(`>${text}`)
+  })
+
+  test("takes a single context, no decoding, and any name", () => {
+    const row = { ...ROW, context: 300, genTokens: 0 }
+    const svg = benchSvg([row], { title: `<a "b" & 'c'>\x1b`, subtitle: "", footer: "" })
+    expect(unbalanced(svg)).toEqual([])
+    expect(svg).toContain("&lt;a &quot;b&quot; &amp; 'c'&gt; <")
+    expect(svg).toContain(">not measured<")
+    expect(svg).not.toContain("NaN")
+  })
+})
+
+const ROW: BenchRow = {
+  context: 512,
+  prefillTokens: 512,
+  prefillTps: 100,
+  genTokens: 8,
+  genTps: 10,
+  kvBytes: 1000,
+  prefillMs: 5120,
+  decodeMs: 100,
+  bytesPerToken: 1e6,
+  gbPerSecond: 0.01,
+  bandwidthPercent: 5,
+  logitsHash: "0123456789abcdef",
+}
+
+/** Elements of an XML text that are left open, or closed out of turn. */
+function unbalanced(xml: string): string[] {
+  const open: string[] = []
+  for (const [, end, name, , self] of xml.matchAll(
+    /<(\/?)([a-z]+)((?: [a-zA-Z0-9-]+="[^"<]*")*)(\/?)>/g,
+  ))
+    if (end && open.at(-1) === name) open.pop()
+    else if (!self) open.push(`${end}${name}`)
+  const loose = xml.replace(/<\/?[a-z]+(?: [a-zA-Z0-9-]+="[^"<]*")*\/?>/g, "")
+  return /[<>]|&(?!(amp|lt|gt|quot);)/.test(loose) ? [...open, "loose"] : open
+}
+
+test("--compare says how much faster, and whether the same was computed", async () => {
+  const table = (name: string, ...rows: BenchRow[]) => {
+    writeFileSync(at(name), CSV_HEADER + rows.map(csvLine).join(""))
+    return at(name)
+  }
+  const other = { ...ROW, context: 1024, logitsHash: "f".repeat(16) }
+  const a = table("before.csv", ROW, { ...ROW, context: 1024 }, { ...ROW, context: 2048 })
+  const b = table("after.csv", { ...ROW, prefillTps: 150, genTps: 25 }, other)
+  const { io, said } = keptIo()
+  expect(await bench.run(parseArgs("bench", ["--compare", a, b]), io)).toBe(0)
+  expect(said.out).toMatch(/^512 .* 1\.50 .* 2\.50 +equal$/m)
+  expect(said.out).toMatch(/^1,024 .* 1\.00 .* 1\.00 +DIFFERENT$/m)
+  expect(said.out).toContain("1 contexts are in one of the two only.")
+  await refused("--compare", a).toThrow(/needs two tables/)
+  await refused("--compare", a, at("none.csv")).toThrow(/Cannot read/)
+})
+
+describe("ds4 bench --synthetic", () => {
+  test("three layers show every kind, in the full model's shape", () => {
+    const writer = syntheticWriter({ nLayers: 3, nExperts: 6 }, () => {})
+    const { header, size } = writer.layout()
+    const file = readGguf({
+      name: "synthetic",
+      size,
+      bytes: (offset, length) => header.subarray(offset, offset + length),
+      address: () => 0,
+      close() {},
+    })
+    const config = readConfig(file.metadata)
+    expect(config.compressRatios).toEqual([0, 4, 128])
+    expect(hasFullLayers(config)).toBe(true)
+    expect(shapeText(config)).toBe("3 layers of the full model's shape with 6 of 256 experts")
+    const { extra } = bindWeights(file, { address: 0, bytes: size }, config)
+    expect(extra).toEqual([])
+  })
+
+  test.each(["full", "full:2", "full:43", "full:3:5", "full:3:257", "tiny:3", "full:3:64:1"])(
+    "refuses %s",
+    async (shape) => {
+      await refused("--synthetic", shape).toThrow(/expected full:LAYERS/)
+    },
+  )
+
+  test("the full model's time is that of 2, 20 and 21 layers and the rest", () => {
+    const times = new Map([
+      [0, 1],
+      [4, 10],
+      [128, 100],
+    ] as const)
+    expect(fullModelMs(times, 0.5)).toBe(2 * 1 + 21 * 10 + 20 * 100 + 0.5)
+    times.delete(128)
+    expect(fullModelMs(times, 0)).toBeUndefined()
   })
 })
 
