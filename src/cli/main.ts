@@ -58,6 +58,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     examples: [
       "ds4 bench --ctx-max 32768 --csv speed.csv --svg speed.svg",
       "ds4 bench --synthetic full:3 --ctx-max 2048",
+      "ds4 bench --kernels --only matmul",
       "ds4 bench --compare before.csv after.csv",
     ],
   },

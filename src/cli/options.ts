@@ -82,6 +82,8 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "csv", value: "FILE", commands: ["bench"], help: "write the figures as CSV; - writes them, and nothing else, to stdout" },
   { name: "svg", value: "FILE", commands: ["bench"], help: "draw the figures" },
   { name: "synthetic", value: "SHAPE", commands: ["bench"], help: "measure random weights in the full model's shape: full:LAYERS or full:LAYERS:EXPERTS, written once into the cache" },
+  { name: "kernels", commands: ["bench"], help: "measure single kernels against what memory and arithmetic allow" },
+  { name: "only", value: "TEXT", commands: ["bench"], help: "only kernels with this in their op, type or shape: matmul, Q8_0, attn_q_b" },
   { name: "compare", value: "FILE", commands: ["bench"], help: "ratios of a second CSV to this one: --compare A.csv B.csv" },
   { name: "tensors", commands: ["inspect"], help: "list every tensor" },
   { name: "chat", value: "FILE", commands: ["tokenize"], help: "render and encode the conversations of a .json or .jsonl file" },

@@ -13,14 +13,13 @@ import type { Runtime } from "../session/runtime.ts"
 import { type Bandwidth, BANDWIDTH_METHOD, measureBandwidth } from "./bench-bandwidth.ts"
 import { bytesPerToken } from "./bench-cost.ts"
 import { CsvFile, rowOf, writing } from "./bench-csv.ts"
+import { drive, Interrupt, INTERRUPTED } from "./bench-drive.ts"
 import { hasFullLayers } from "./bench-layers.ts"
 import { type BenchPlan, contextWanted, promptIds, randomIds } from "./bench-plan.ts"
 import { extrapolationText, headText, layerText, type Measured, speedText } from "./bench-print.ts"
 import { ContextBench, type Frontier, type Progress } from "./bench-run.ts"
 import { benchSvg } from "./bench-svg.ts"
 import { count, type Paint, size } from "./inspect-print.ts"
-
-const INTERRUPTED = 130
 
 /** Measures a model by a plan. Returns the exit code. */
 export async function measureModel(
@@ -72,6 +71,7 @@ function idsOf({ file, config }: Runtime, plan: BenchPlan) {
   return promptIds(file, config.vocabSize, n, plan.text)
 }
 
+/** Opens a backend of its own for the measurement: its memory is gone before the model is opened. */
 function bandwidthOf({ backend: name, ...options }: OpenOptions): Bandwidth | null {
   const backend = openBackend(name ?? "cpu", options)
   try {
@@ -102,43 +102,6 @@ async function* frontiers(
     }
   } finally {
     bench.close()
-  }
-}
-
-/** Between layers, signals are let in when the last turn is this long ago; as the engine's Worker
- *  does with messages. */
-const TURN_MS = 5
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-/** Runs steps to their end, or undefined if an interrupt came before it. */
-async function drive<T>(
-  steps: Generator<Progress, T>,
-  show: (progress: Progress) => void,
-  stop: Interrupt,
-): Promise<T | undefined> {
-  let lastTurn = performance.now()
-  while (!stop.asked) {
-    const { done, value } = steps.next()
-    if (done) return value
-    if (performance.now() - lastTurn < TURN_MS) continue
-    show(value)
-    await turn()
-    lastTurn = performance.now()
-  }
-  return undefined
-}
-
-/** Whether Ctrl-C was pressed. */
-class Interrupt {
-  asked = false
-  readonly #onSignal = () => void (this.asked = true)
-
-  constructor() {
-    process.on("SIGINT", this.#onSignal)
-  }
-
-  off(): void {
-    process.off("SIGINT", this.#onSignal)
   }
 }
 

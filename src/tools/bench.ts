@@ -1,5 +1,5 @@
 /** `ds4 bench`: speed at growing contexts, as a table, as CSV and as a picture; of a model, or of
- *  random weights in the full model's shape. */
+ *  random weights in the full model's shape, or of single kernels. */
 import { readFileSync } from "node:fs"
 import type { Io } from "../cli/io.ts"
 import { findModel } from "../cli/models.ts"
@@ -8,6 +8,7 @@ import { env } from "../env.ts"
 import { CliError } from "../errors.ts"
 import { loadNative } from "../ops/open.ts"
 import { parseCsv } from "./bench-csv.ts"
+import { runKernels } from "./bench-kernels.ts"
 import { measureModel } from "./bench-model.ts"
 import { planOf } from "./bench-plan.ts"
 import { compareText } from "./bench-print.ts"
@@ -18,6 +19,8 @@ export async function run(args: Args, io: Io): Promise<number> {
   if (other !== undefined) return compare(other, args, io)
   if (args.positional.length > 0)
     throw new CliError(`ds4 bench cannot use "${args.positional[0]}": -m names the model`)
+  if (args.flag("kernels")) return runKernels(args, io)
+  if (args.text("only") !== undefined) throw new CliError("--only chooses among --kernels")
   const plan = planOf(args, io)
   const synthetic = args.text("synthetic")
   if (synthetic !== undefined && args.text("model") !== env("DS4_MODEL"))

@@ -9,6 +9,8 @@ import { parseArgs } from "../../src/cli/parse.ts"
 import { readGguf } from "../../src/gguf/reader.ts"
 import { readConfig } from "../../src/model/config.ts"
 import { bindWeights } from "../../src/model/weights.ts"
+import { Fixture } from "../../src/ops/conformance/fixture.ts"
+import { openTrace } from "../../src/ops/trace.ts"
 import { bytesPerToken } from "../../src/tools/bench-cost.ts"
 import {
   type BenchRow,
@@ -18,6 +20,8 @@ import {
   parseCsv,
 } from "../../src/tools/bench-csv.ts"
 import { fullModelMs, hasFullLayers } from "../../src/tools/bench-layers.ts"
+import { kernelSpecs, WeightPool } from "../../src/tools/bench-kernel-cases.ts"
+import { chosenSpecs, kernelText } from "../../src/tools/bench-kernels.ts"
 import { measureModel, shapeText } from "../../src/tools/bench-model.ts"
 import { contextsOf, planOf, promptIds } from "../../src/tools/bench-plan.ts"
 import { benchSvg } from "../../src/tools/bench-svg.ts"
@@ -252,6 +256,48 @@ describe("ds4 bench --synthetic", () => {
     expect(fullModelMs(times, 0.5)).toBe(2 * 1 + 21 * 10 + 20 * 100 + 0.5)
     times.delete(128)
     expect(fullModelMs(times, 0)).toBeUndefined()
+  })
+})
+
+describe("ds4 bench --kernels", () => {
+  test("every case is a call that its op accepts, of as many operations as it says", () => {
+    const backend = openTrace()
+    const pool = new WeightPool(backend, 2 ** 40)
+    for (const spec of kernelSpecs().filter((k) => k.rows === 1)) {
+      using fixture = new Fixture(backend, 1)
+      const { call, macs, bytes } = spec.prepare(fixture, pool)
+      backend.reset()
+      call(0)
+      call(1)
+      const [first, second] = backend.records
+      expect([first!.op as string, second!.op as string]).toEqual([spec.op, spec.op])
+      if (spec.type !== "KV" && spec.type !== "index")
+        expect([macs, bytes]).toEqual([first!.flops / 2, first!.weightBytes])
+    }
+    pool.close()
+  })
+
+  test("says what a kernel reaches of the nearer roof", () => {
+    const [spec] = chosenSpecs("attn_q_b, ")
+    const result = { spec: spec!, seconds: 0.5, macs: 1e9, bytes: 1e9 }
+    const paint = pc.createColors(false)
+    const roof = (memory: number, compute: number) => ({
+      bytesPerSecond: memory,
+      macsPerSecond: { int8: compute, float: 1 },
+    })
+    expect(kernelText([result], roof(4e9, 1e11), paint)).toMatch(/2\.00 +2\.00 +50 +memory$/m)
+    expect(kernelText([result], roof(1e12, 8e9), paint)).toMatch(/2\.00 +2\.00 +25 +int8$/m)
+  })
+
+  test("--only chooses by op, type or shape", async () => {
+    expect(chosenSpecs("indexTopK").every((k) => k.op === "indexTopK")).toBe(true)
+    expect(chosenSpecs("Q2_K").map((k) => [k.op, k.rows])).toEqual([
+      ["expertsDown", 1],
+      ["expertsDown", 48],
+    ])
+    await refused("--kernels", "--only", "nothing").toThrow(/no kernel has it in its name/)
+    await refused("--kernels", "--backend", "reference").toThrow(/not reference/)
+    await refused("--only", "matmul").toThrow(/chooses among --kernels/)
   })
 })
 
