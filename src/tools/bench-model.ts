@@ -1,7 +1,8 @@
 /** `ds4 bench` on a model: CSV lines as they come, tables at the end. An interrupt ends it with what
  *  was measured until then. */
-import { writeFileSync } from "node:fs"
+import { accessSync, constants, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
+import { dirname } from "node:path"
 import { type Io, ProgressLine } from "../cli/io.ts"
 import { engineOptions } from "../cli/models.ts"
 import type { Args } from "../cli/options.ts"
@@ -31,6 +32,8 @@ export async function measureModel(
   const progress = new ProgressLine(io)
   const options = engineOptions(args)
   const context = contextWanted(path, plan)
+  const { svg } = plan
+  if (svg !== undefined) writing(svg, () => accessSync(dirname(svg), constants.W_OK))
   const csv = plan.csv === undefined ? null : new CsvFile(plan.csv, io)
   progress.show("Measuring memory")
   const bandwidth = plan.measuresBandwidth ? bandwidthOf(options) : null
@@ -52,7 +55,7 @@ export async function measureModel(
     const text = reportText(facts, measured, runtime.config, isOnStderr ? io.errColors : io.colors)
     if (isOnStderr) io.err(text)
     else io.out(text)
-    if (plan.svg !== undefined && measured.length > 0) writeSvg(plan.svg, measured, facts, runtime)
+    if (svg !== undefined && measured.length > 0) writeSvg(svg, measured, facts, runtime)
     if (stop.asked)
       io.err(`Stopped: ${measured.length} of ${plan.contexts.length} contexts were measured.\n`)
   } finally {

@@ -152,6 +152,8 @@ describe("ds4 bench", () => {
     [["--ctx-max", "70000"], /the model reaches 65536 tokens/],
     [["--ctx-alloc", "600", "--ctx-max", "600"], /--ctx-alloc is 600, expected 737 or more/],
     [["extra"], /cannot use "extra"/],
+    [["--csv", "/no/such/a.csv"], /Cannot write \/no\/such\/a.csv/],
+    [["--svg", "/no/such/a.svg"], /Cannot write \/no\/such\/a.svg/],
   ])("refuses %j", async (flags, message) => {
     await refused("-m", MINI_Q2, ...flags).toThrow(message)
   })
