@@ -145,7 +145,7 @@ export function compareText(
   const head = ["context", "prefill A", "B", "B/A", "decode A", "B", "B/A", "hash of logits"]
   const names = `A is ${a.name}, B is ${b.name}; tokens a second`
   const single = a.rows.length + b.rows.length - 2 * lines.length
-  const rest = single > 0 ? `\n${single} contexts are in one of the two only.` : ""
+  const rest = single > 0 ? `\nContexts in one of the two only: ${single}.` : ""
   return `${names}\n${table(head, lines, paint)}${rest}`
 }
 
