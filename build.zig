@@ -13,7 +13,7 @@ const flags = [_][]const u8{ "-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=h
 /// Compiled once, for the baseline CPU.
 const common = [_][]const u8{ "api", "checks", "dispatch", "host", "ops", "threads" };
 /// Compiled once per instruction set; DS4_ISA suffixes their symbols and picks simd_<isa>.h.
-const families = [_][]const u8{ "attention", "candidates", "compressor", "dequantize", "dot_float", "dot_k", "dot_q8", "elementwise", "experts", "hyper_connection", "indexer", "kv_rows", "matmul", "norm", "quantize", "rope", "router", "variant" };
+const families = [_][]const u8{ "attention", "candidates", "compressor", "dequantize", "dot_float", "dot_k", "dot_q8", "dot_tile", "elementwise", "experts", "hyper_connection", "indexer", "kv_rows", "matmul", "norm", "quantize", "rope", "router", "variant" };
 
 /// Zig overrides per-file -m flags by the module's CPU model, so each instruction set is an object
 /// with a target of its own. ffi/cpu/dispatch.c must test every feature that is enabled here.

@@ -1,5 +1,6 @@
 /* Contexts: opening, closing, errors, and what the library says of itself. */
 #include "cpu.h"
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,14 +44,10 @@ static const ds4_kernels *find_kernels(const char *isa) {
   return NULL;
 }
 
-/* Byte k of an entry is 0xff where bit k is set; bit 7 makes the number of signs even. */
 static void fill_tables(ds4_tables *t, const uint64_t *iq2_grid) {
   if (iq2_grid) memcpy(t->grid, iq2_grid, sizeof t->grid);
-  for (uint32_t i = 0; i < 128; i++) {
-    const uint32_t bits = i | (uint32_t)(__builtin_popcount(i) & 1) << 7;
-    for (uint32_t k = 0; k < 8; k++)
-      if (bits >> k & 1) t->signs[i] |= (uint64_t)0xff << 8 * k;
-  }
+  for (int e = 0; e < 255; e++) t->half_e8m0[e] = ldexpf(1, e - 128);
+  t->half_e8m0[255] = __builtin_nanf("");
 }
 
 static void describe(ds4_ctx *ctx) {
@@ -62,7 +59,7 @@ static void describe(ds4_ctx *ctx) {
                "{\"abi\":%d,\"structs\":{\"ds4_row\":%zu,"
                "\"ds4_candidate_row\":%zu,\"ds4_logit_bias\":%zu",
                DS4_ABI_VERSION, sizeof(ds4_row), sizeof(ds4_candidate_row), sizeof(ds4_logit_bias));
-#define DS4_SIZE(name) \
+#define DS4_SIZE(name)                                                                             \
   at += snprintf(at, (size_t)(end - at), ",\"ds4_" #name "_args\":%zu", sizeof(ds4_##name##_args));
   DS4_OPS(DS4_SIZE)
 #undef DS4_SIZE

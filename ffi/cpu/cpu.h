@@ -47,11 +47,11 @@ uint32_t ds4_physical_cores(void);
 
 /* --- context --- */
 
-/* Tables of the IQ2_XXS format: 8 levels a grid entry, and 8 sign masks (0 or 0xff) a sign index.
- */
+/* Tables of formats. IQ2_XXS: 8 levels a grid entry. MXFP4: 2^(e - 128), half of E8M0 because its
+ * codes are doubled. */
 typedef struct {
   uint64_t grid[256];
-  uint64_t signs[128];
+  float half_e8m0[256];
 } ds4_tables;
 
 struct ds4_ctx {

@@ -47,10 +47,11 @@ static void block_iq2_xxs(const ds4_tables *t, const uint8_t *w, float *out) {
     memcpy(&word, w + 2 + 8 * g + 4, sizeof word);
     const float scale = d * (0.5f + (float)(word >> 28)) * 0.25f;
     for (uint32_t l = 0; l < 4; l++) {
-      const uint64_t minus = t->signs[word >> 7 * l & 127], level = t->grid[w[2 + 8 * g + l]];
+      const uint64_t level = t->grid[w[2 + 8 * g + l]];
+      const uint32_t bits = word >> 7 * l & 127, minus = bits | (__builtin_popcount(bits) & 1) << 7;
       for (uint32_t k = 0; k < 8; k++) {
         const float v = scale * (float)(level >> 8 * k & 255);
-        out[g * 32 + l * 8 + k] = minus >> 8 * k & 1 ? -v : v;
+        out[g * 32 + l * 8 + k] = minus >> k & 1 ? -v : v;
       }
     }
   }
@@ -86,8 +87,9 @@ static void embed_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end)
   const uint64_t w_bytes = ds4_row_bytes(a->type, a->dim);
   for (uint64_t r = begin; r < end; r++) {
     float *out = DS4_PTR(float, a->out) + r * a->hc * a->dim;
-    DS4_FN(dequantize)(((const embed_job *)arg)->tables, a->type,
-                       DS4_PTR(const uint8_t, a->table) + rows[r].token * w_bytes, a->dim, out);
+    DS4_FN(dequantize)
+    (((const embed_job *)arg)->tables, a->type,
+     DS4_PTR(const uint8_t, a->table) + rows[r].token * w_bytes, a->dim, out);
     for (uint64_t h = 1; h < a->hc; h++) memcpy(out + h * a->dim, out, a->dim * sizeof *out);
   }
 }

@@ -1,12 +1,14 @@
 /* Dot products of weight rows with activation rows, the heart of matmul and experts.
  *
- * The result of a pair of rows depends on nothing but the two rows (design D9). Float weights: 16
- * lanes, element i in lane i mod 16. Quantized weights meet activations of 8 bits; products are
- * summed in exact integers over 4 neighbours, which gives 8 lanes for each 32 elements. Blocks of
- * 32 have f32 scales and use 16 lanes, the odd blocks the upper 8. Super-blocks of 256 multiply
- * their integer sub-scales in, sum to 8 integers, and use 8 lanes; their minimums times the sums of
- * codes, two neighbours to an integer, are then taken from the same lanes. All end in the tree of
- * sum16 or sum8. */
+ * The result of a pair of rows depends on nothing but the two rows (design D9), so the order of its
+ * sum is fixed, whatever computes it. Float weights: 16 lanes, element i in lane i mod 16, then the
+ * tree of sum16. Quantized weights meet activations of 8 bits; their products are summed in exact
+ * integers over a whole block, which any order gives alike, and only block totals are floats:
+ *   blocks of 32        total · (d_w d_x) to lane (block mod 4) of 4, then sum4
+ *   super-blocks of 256 total · (d_w d_x) in one chain, block after block; the minimums, summed up
+ *                       exactly as well, times -(dmin_w d_x) in a second; the sum of the two
+ * One activation row: 4 weight rows stream by, unpacked in registers (dot_q8.c, dot_k.c). Several: 16
+ * weight rows are unpacked side by side, one to a lane, for all of them (dot_tile.c). */
 #ifndef DS4_DOT_H
 #define DS4_DOT_H
 
@@ -21,7 +23,7 @@ typedef struct {
   const float *f;      /* DS4_X_F32 */
   const int8_t *q;     /* codes, |q| ≤ 127 */
   const float *d;      /* their scales, one for each 32 (Q8_0) or 256 (Q8_K) */
-  const int16_t *sums; /* sums of each 16 codes, Q8_K only */
+  const int16_t *sums; /* sums of each 32 (Q8_0) or 16 (Q8_K) codes */
 } ds4_x;
 
 /* out[w + x · out_x] = dot(weight row w, activation row x). */
@@ -37,6 +39,14 @@ typedef struct {
 
 typedef void ds4_dot_fn(const ds4_dot *d);
 
+/* Bytes between the weights that are read and those that are asked for, where rows stream by from
+ * memory: the processor's own guesses end at every page and every 4th stream. */
+#define DS4_AHEAD 4096
+/* Activation rows from which a tile of unpacked weights pays. */
+#define DS4_TILE_ROWS 4
+
+/* Quantized weights of `type` with n_x ≥ 1 rows, by tiles. */
+void DS4_FN(dot_tile)(uint32_t type, const ds4_dot *d);
 void DS4_FN(dot_f32)(const ds4_dot *d);
 void DS4_FN(dot_f16)(const ds4_dot *d);
 void DS4_FN(dot_bf16)(const ds4_dot *d);
@@ -62,7 +72,7 @@ static inline ds4_dot_fn *dot_of(uint32_t type) {
 /* Bytes that a quantized row of n elements takes; 0 for DS4_X_F32, which needs no copy. */
 static inline uint64_t x_bytes(uint32_t form, uint64_t n) {
   if (form == DS4_X_F32) return 0;
-  const uint64_t scales = form == DS4_X_Q8_0 ? n / 32 * 4 : n / 256 * 4 + n / 16 * 2;
+  const uint64_t scales = form == DS4_X_Q8_0 ? n / 32 * 6 : n / 256 * 4 + n / 16 * 2;
   return ds4_round_up(n, 64) + ds4_round_up(scales, 64);
 }
 
@@ -73,7 +83,7 @@ DS4_INLINE ds4_x x_row(uint32_t form, const float *x, uint8_t *storage, uint64_t
   uint8_t *scales = at + ds4_round_up(n, 64);
   return (ds4_x){.q = (int8_t *)at,
                  .d = (float *)scales,
-                 .sums = form == DS4_X_Q8_K ? (int16_t *)(scales + n / 256 * 4) : NULL};
+                 .sums = (int16_t *)(scales + n / (form == DS4_X_Q8_0 ? 32 : 256) * 4)};
 }
 
 /* Quantizes n_rows rows of n into storage, [n_rows] of x_bytes; nothing to do for DS4_X_F32. */

@@ -32,12 +32,19 @@ DS4_INLINE void add_tile(uint32_t type, const ds4_dot *d, uint32_t w0, const uin
   for (uint32_t b = 0; b < n_x; b++) x[b] = d->x[x0 + b].f;
   for (uint32_t a = 0; a < n_w; a++)
     for (uint32_t b = 0; b < n_x; b++) sum[a * n_x + b] = acc[a][x0 + b];
-  for (uint64_t i = i0; i < i1; i += 16)
+  for (uint64_t i = i0; i < i1; i += 16) {
+    if (n_x == 1) {
+      const uint8_t *next =
+          d->w + w0 * d->w_bytes + i * n_w * (type == DS4_F32 ? 4 : 2) + DS4_AHEAD;
+      prefetch(next);
+      prefetch(next + 64);
+    }
     for (uint32_t a = 0; a < n_w; a++) {
       const f32x16 v = load_weights(type, d->w + (w0 + a) * d->w_bytes, i);
       for (uint32_t b = 0; b < n_x; b++)
         sum[a * n_x + b] = fma16(v, DS4_LOAD(f32x16, x[b] + i), sum[a * n_x + b]);
     }
+  }
   for (uint32_t a = 0; a < n_w; a++)
     for (uint32_t b = 0; b < n_x; b++) acc[a][x0 + b] = sum[a * n_x + b];
 }

@@ -92,7 +92,7 @@ ds4_status DS4_FN(experts_gate_up)(ds4_ctx *ctx, const ds4_experts_gate_up_args 
   job.groups = group_pairs(memory, DS4_PTR(const int32_t, a->sel), n_pairs, a->n_experts);
   job.storage = memory + head;
   DS4_FN(quantize_rows)(ctx, job.form, DS4_PTR(const float, a->x), job.storage, a->n_rows, a->dim);
-  const uint64_t work = n_pairs * a->dim * W_TILE / 2;
+  const uint64_t work = n_pairs * a->dim * W_TILE * 2;
   ds4_parallel(ctx, (a->ff + W_TILE - 1) / W_TILE, grain_of(work), gate_up_body, &job);
   return DS4_OK;
 }
@@ -160,7 +160,7 @@ ds4_status DS4_FN(experts_down)(ds4_ctx *ctx, const ds4_experts_down_args *a) {
   job.partial = (float *)(memory + head);
   job.storage = memory + head + partials;
   DS4_FN(quantize_rows)(ctx, job.form, DS4_PTR(const float, a->h), job.storage, n_pairs, a->ff);
-  const uint64_t work = n_pairs * a->ff * W_TILE / 4;
+  const uint64_t work = n_pairs * a->ff * W_TILE;
   ds4_parallel(ctx, (a->dim + W_TILE - 1) / W_TILE, grain_of(work), down_body, &job);
   return DS4_OK;
 }

@@ -52,7 +52,7 @@ ds4_status DS4_FN(matmul)(ds4_ctx *ctx, const ds4_matmul_args *a) {
     if (!job.storage) return DS4_NO_MEMORY;
     DS4_FN(quantize_rows)(ctx, job.form, DS4_PTR(const float, a->x), job.storage, n_x, a->n_in);
   }
-  const uint64_t work = (uint64_t)a->n_in * a->n_rows / 4;
+  const uint64_t work = (uint64_t)a->n_in * a->n_rows;
   ds4_parallel(ctx, (uint64_t)a->n_groups * a->n_out, grain_of(work), matmul_body, &job);
   return DS4_OK;
 }

@@ -9,8 +9,14 @@ DS4_INLINE void quantize_16(const float *x, float scale, int8_t *q) {
   for (int i = 0; i < 16; i++) q[i] = (int8_t)code[i];
 }
 
+static int16_t sum_of(const int8_t *q, uint32_t n) {
+  int32_t sum = 0;
+  for (uint32_t i = 0; i < n; i++) sum += q[i];
+  return (int16_t)sum;
+}
+
 /* Q8_0: d = max|x| / 127 for each 32. A NaN or infinity makes d one, and so the result. */
-static void quantize_q8_0(const float *x, uint64_t n, int8_t *q, float *d) {
+static void quantize_q8_0(const float *x, uint64_t n, int8_t *q, float *d, int16_t *sums) {
   for (uint64_t i = 0; i < n; i += 32) {
     const uint32_t most = max_abs_bits(x + i, 32);
     const float scale = float_of(most) / 127.0f;
@@ -18,6 +24,7 @@ static void quantize_q8_0(const float *x, uint64_t n, int8_t *q, float *d) {
     d[i / 32] = most < DS4_INF_BITS ? scale : float_of(DS4_NAN_BITS);
     quantize_16(x + i, inverse, q + i);
     quantize_16(x + i + 16, inverse, q + i + 16);
+    sums[i / 32] = sum_of(q + i, 32);
   }
 }
 
@@ -38,9 +45,7 @@ static void quantize_q8_k(const float *x, uint64_t n, int8_t *q, float *d, int16
     d[i / 256] = plain ? 1.0f / scale : most == 0 ? 0 : float_of(DS4_NAN_BITS);
     for (uint64_t j = i; j < i + 256; j += 16) {
       quantize_16(x + j, scale, q + j);
-      int32_t sum = 0;
-      for (int k = 0; k < 16; k++) sum += q[j + k];
-      sums[j / 16] = (int16_t)sum;
+      sums[j / 16] = sum_of(q + j, 16);
     }
   }
 }
@@ -58,8 +63,8 @@ static void quantize_body(void *arg, uint32_t thread, uint64_t begin, uint64_t e
   for (uint64_t r = begin; r < end; r++) {
     const ds4_x row = x_row(j->form, NULL, j->storage, r, j->n);
     const float *x = j->x + r * j->n;
-    if (j->form == DS4_X_Q8_0) quantize_q8_0(x, j->n, (int8_t *)row.q, (float *)row.d);
-    else quantize_q8_k(x, j->n, (int8_t *)row.q, (float *)row.d, (int16_t *)row.sums);
+    (j->form == DS4_X_Q8_0 ? quantize_q8_0 : quantize_q8_k)(x, j->n, (int8_t *)row.q,
+                                                            (float *)row.d, (int16_t *)row.sums);
   }
 }
 

@@ -9,7 +9,16 @@
  *   f16_at          one half at any address
  *   dot32           Σ_{j<4} w[4i + j] · x[4i + j] in lane i of 8, exact; |x| ≤ 127
  *   dot16           a[2i] · b[2i] + a[2i + 1] · b[2i + 1] in lane i of 8, exact
- *   dot32_unsigned  acc[i] + scale[2i] · the same, for 0 ≤ w ≤ 127; scale[2i] = scale[2i + 1] */
+ *   dot32_scaled    acc[i] + scale[2i] · dot32, for 0 ≤ w ≤ 127; scale[2i] = scale[2i + 1]
+ *   with_sign       x or -x, as the sign of ±1 says
+ *   lookup16        table[index] for indices below 16
+ *   join4           four numbers from four places
+ *   totals          Σ of the lanes of four vectors
+ *
+ * A tile holds 8 weight rows side by side: w[s] has elements 4s to 4s + 3 of each, x is one row.
+ *   tile_small      acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j], for w ≥ 0, n_steps · w ≤ 128
+ *   tile_unsigned   the same, for 0 ≤ w ≤ 127
+ *   tile_signed     Σ_s Σ_j w[s][4i + j] · x[4s + j] */
 #ifndef DS4_SIMD_H
 #define DS4_SIMD_H
 
@@ -19,12 +28,21 @@
 /* Before a loop of constant length whose vectors must stay in registers. */
 #if defined(__clang__)
 #define DS4_UNROLL _Pragma("clang loop unroll(full)")
+#define DS4_NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
 #define DS4_UNROLL _Pragma("GCC unroll 16")
+#define DS4_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
+/* From here on the compiler knows no more of v than that it lies in memory. */
+#define DS4_IN_MEMORY(v) __asm__ volatile("" : "+m"(v))
 
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef int32_t i32x4 __attribute__((vector_size(16)));
+typedef uint8_t u8x8 __attribute__((vector_size(8)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
+typedef uint32_t u32x8 __attribute__((vector_size(32)));
 typedef uint64_t u64x4 __attribute__((vector_size(32)));
 typedef int16_t i16x16 __attribute__((vector_size(32)));
 typedef int8_t i8x32 __attribute__((vector_size(32)));
@@ -35,14 +53,18 @@ typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 
 #define DS4_LOAD(type, p) ds4_load_##type(p)
-#define DS4_DEFINE_LOAD(type)                      \
-  DS4_INLINE type ds4_load_##type(const void *p) { \
-    type v;                                        \
-    memcpy(&v, p, sizeof v);                       \
-    return v;                                      \
-  }                                                \
+#define DS4_DEFINE_LOAD(type)                                                                      \
+  DS4_INLINE type ds4_load_##type(const void *p) {                                                 \
+    type v;                                                                                        \
+    memcpy(&v, p, sizeof v);                                                                       \
+    return v;                                                                                      \
+  }                                                                                                \
   DS4_INLINE void ds4_store_##type(void *p, type v) { memcpy(p, &v, sizeof v); }
+DS4_DEFINE_LOAD(u8x16)
+DS4_DEFINE_LOAD(f32x4)
 DS4_DEFINE_LOAD(f32x8)
+DS4_DEFINE_LOAD(i32x8)
+DS4_DEFINE_LOAD(u32x8)
 DS4_DEFINE_LOAD(f32x16)
 DS4_DEFINE_LOAD(i32x16)
 DS4_DEFINE_LOAD(i16x16)
@@ -94,6 +116,25 @@ DS4_INLINE f32x16 widen_f16_bits(u16x16 h) {
 
 /* --- portable from here on --- */
 
+/* Asks for what will be read soon; any address may be asked for. */
+DS4_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
+
+/* The 4 bytes at p in every lane of 32 bits. */
+DS4_INLINE u32x8 splat_bytes(const void *p) {
+  uint32_t four;
+  memcpy(&four, p, sizeof four);
+  return (u32x8){0} + four;
+}
+DS4_INLINE u8x32 twice(u8x16 v) {
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1,
+                                 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+DS4_INLINE u8x16 doubled_bytes(uint64_t eight) {
+  u8x8 v;
+  memcpy(&v, &eight, sizeof v);
+  return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+}
+
 DS4_INLINE f32x16 splat16(float v) {
   return (f32x16){v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v};
 }
@@ -127,6 +168,7 @@ DS4_INLINE float sum8(f32x8 v) {
   const float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
   return (a + c) + (b + d);
 }
+DS4_INLINE float sum4(f32x4 v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 DS4_INLINE f32x8 low8(f32x16 v) {
   f32x8 half;
   memcpy(&half, &v, sizeof half);

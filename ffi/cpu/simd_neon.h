@@ -69,7 +69,7 @@ DS4_INLINE i32x8 dot32(i8x32 w, i8x32 x) {
   return z.whole;
 }
 
-DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
+DS4_INLINE i32x8 dot32_scaled(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
   neon_i8x32 a = {w}, b = {x};
   neon_i32x8 z = {acc};
   for (int i = 0; i < 2; i++)
@@ -86,3 +86,55 @@ DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
   }
   return z.whole;
 }
+
+DS4_INLINE i8x32 with_sign(i8x32 x, i8x32 sign) {
+  const i8x32 minus = sign < 0;
+  return (x ^ minus) - minus;
+}
+
+DS4_INLINE u64x4 join4(const uint64_t *a, const uint64_t *b, const uint64_t *c, const uint64_t *d) {
+  return (u64x4){*a, *b, *c, *d};
+}
+
+DS4_INLINE i8x32 lookup16(const int8_t table[16], u8x32 index) {
+  const int8x16_t v = vld1q_s8(table);
+  neon_i8x32 i = {(i8x32)index};
+  for (int k = 0; k < 2; k++) i.part[k] = vqtbl1q_s8(v, vreinterpretq_u8_s8(i.part[k]));
+  return i.whole;
+}
+
+DS4_INLINE i32x4 totals(i32x8 a, i32x8 b, i32x8 c, i32x8 d) {
+  neon_i32x8 p = {a}, q = {b}, r = {c}, s = {d};
+  const int32x4_t ab = vpaddq_s32(vaddq_s32(p.part[0], p.part[1]), vaddq_s32(q.part[0], q.part[1]));
+  const int32x4_t cd = vpaddq_s32(vaddq_s32(r.part[0], r.part[1]), vaddq_s32(s.part[0], s.part[1]));
+  return (i32x4)vpaddq_s32(ab, cd);
+}
+
+DS4_INLINE f32x4 fma4(f32x4 a, f32x4 b, f32x4 c) {
+  return (f32x4)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+
+/* Sums of 4 products each, of weight rows in bytes of w with 4 elements of x. */
+DS4_INLINE int32x4_t neon_tile(int32x4_t acc, int8x16_t w, const int8_t *x) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  const int8x16_t spread = vreinterpretq_s8_s32(vdupq_n_s32(four));
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(acc, w, spread);
+#else
+  return vaddq_s32(acc, neon_quads(w, spread));
+#endif
+}
+DS4_INLINE i32x8 tile_signed(const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  neon_i32x8 z = {{0}};
+  for (uint32_t s = 0; s < n_steps; s++) {
+    neon_i8x32 a = {w[s]};
+    for (int i = 0; i < 2; i++) z.part[i] = neon_tile(z.part[i], a.part[i], x + 4 * s);
+  }
+  return z.whole;
+}
+DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
+                               i16x16 scale) {
+  return acc + tile_signed(w, x, n_steps) * ((i32x8)scale >> 16);
+}
+#define tile_small tile_unsigned

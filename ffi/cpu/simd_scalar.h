@@ -56,7 +56,7 @@ DS4_INLINE i32x8 dot32(i8x32 w, i8x32 x) {
          __builtin_shufflevector(pairs, pairs, 1, 3, 5, 7, 9, 11, 13, 15);
 }
 
-DS4_INLINE i32x8 dot32_unsigned(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
+DS4_INLINE i32x8 dot32_scaled(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
   return acc + dot32(w, x) * ((i32x8)scale >> 16);
 }
 
@@ -65,3 +65,47 @@ DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
   return __builtin_shufflevector(products, products, 0, 2, 4, 6, 8, 10, 12, 14) +
          __builtin_shufflevector(products, products, 1, 3, 5, 7, 9, 11, 13, 15);
 }
+
+DS4_INLINE i8x32 with_sign(i8x32 x, i8x32 sign) {
+  const i8x32 minus = sign < 0;
+  return (x ^ minus) - minus;
+}
+
+DS4_INLINE u64x4 join4(const uint64_t *a, const uint64_t *b, const uint64_t *c, const uint64_t *d) {
+  return (u64x4){*a, *b, *c, *d};
+}
+
+DS4_INLINE i8x32 lookup16(const int8_t table[16], u8x32 index) {
+  i8x32 v;
+  for (int i = 0; i < 32; i++) v[i] = table[index[i]];
+  return v;
+}
+
+DS4_INLINE int32_t total(i32x8 v) {
+  return (v[0] + v[4]) + (v[1] + v[5]) + (v[2] + v[6]) + (v[3] + v[7]);
+}
+DS4_INLINE i32x4 totals(i32x8 a, i32x8 b, i32x8 c, i32x8 d) {
+  return (i32x4){total(a), total(b), total(c), total(d)};
+}
+
+DS4_INLINE f32x4 fma4(f32x4 a, f32x4 b, f32x4 c) {
+  f32x8 x = {a[0], a[1], a[2], a[3]}, y = {b[0], b[1], b[2], b[3]}, z = {c[0], c[1], c[2], c[3]};
+  z = fma8(x, y, z);
+  return (f32x4){z[0], z[1], z[2], z[3]};
+}
+
+DS4_INLINE i8x32 spread4(const int8_t *x) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  return (i8x32)(i32x8){four, four, four, four, four, four, four, four};
+}
+DS4_INLINE i32x8 tile_signed(const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  i32x8 acc = {0};
+  for (uint32_t s = 0; s < n_steps; s++) acc += dot32(w[s], spread4(x + 4 * s));
+  return acc;
+}
+DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
+                               i16x16 scale) {
+  return acc + tile_signed(w, x, n_steps) * ((i32x8)scale >> 16);
+}
+#define tile_small tile_unsigned

@@ -1,5 +1,5 @@
-/* The thread pool of a context. A job is published by raising `epoch`; workers spin on it for some
- * microseconds (the gap between two ops of a step) and then sleep on a condition variable, so an
+/* The thread pool of a context. A job is published by raising `epoch`; workers spin on it for a while
+ * (longer than the gap between two ops of a step) and then sleep on a condition variable, so an
  * idle engine costs nothing. Ranges are fixed by the number of items and threads alone. */
 #include "cpu.h"
 #include <pthread.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SPIN_NS 30000
+#define SPIN_NS 200000
 
 struct ds4_pool {
   uint32_t n_threads;

@@ -1,0 +1,213 @@
+/* Dots of quantized weights with many activation rows (dot.h). A tile is 256 elements of 16 weight
+ * rows, unpacked side by side so that each row has a lane of its own: a sum then never crosses lanes.
+ * It is unpacked once, and stays in L1 while all activation rows pass. */
+#include "dot.h"
+#include "unpack.h"
+
+#define TILE_W 16
+#define TILE_K 256
+/* Activation rows that share the weights in registers. */
+#define TILE_X 4
+/* f32 sums of a pair of rows: lanes of the blocks, or products and minimums of super-blocks. */
+#define SUMS 4
+
+typedef struct {
+  int8_t codes[TILE_K / 4][TILE_W][4];
+  int16_t scale[TILE_K / 16][TILE_W][2]; /* of each 16 elements, twice: super-blocks */
+  int16_t min[TILE_K / 32][TILE_W][2];   /* of the two 16 of each 32 */
+  float d[TILE_K / 32][TILE_W];          /* of each block; super-blocks: [0] scale, [1] minimums */
+} tile;
+
+typedef float sums[SUMS][TILE_W];
+
+/* What is added to codes to make them ≥ 0, and taken off again by sums of x. Q8_0 stays signed. */
+DS4_INLINE int offset_of(uint32_t type) {
+  return type == DS4_IQ2_XXS ? 43 : type == DS4_MXFP4 ? 12 : 0;
+}
+
+DS4_INLINE i8x32 splat_i8(int v) { return (i8x32){0} + (int8_t)v; }
+
+/* --- unpacking --- */
+
+DS4_INLINE void unpack_blocks(uint32_t type, const ds4_tables *tables, const uint8_t *w, uint32_t n,
+                              uint32_t r, int8_t *codes, tile *t) {
+  for (uint32_t g = 0; g < n; g++, w += block_bytes(type)) {
+    ds4_store_i8x32(codes + 32 * g, block_codes(type, w) + splat_i8(offset_of(type)));
+    t->d[g][r] = block_scale(type, tables, w);
+  }
+}
+
+DS4_INLINE void unpack_super(uint32_t type, const ds4_tables *tables, const uint8_t *w, uint32_t r,
+                             int8_t *codes, tile *t) {
+  iq2_words words;
+  t->d[0][r] = super_scale(type, w);
+  if (type == DS4_IQ2_XXS) iq2_read(w, &words);
+  DS4_UNROLL
+  for (uint32_t g = 0; g < 8; g++) {
+    i8x32 q = super_codes(type, tables, w, g);
+    if (type == DS4_IQ2_XXS)
+      q = with_sign(q, iq2_signs(words.minus[g])) + splat_i8(offset_of(type));
+    ds4_store_i8x32(codes + 32 * g, q);
+  }
+  if (type == DS4_IQ2_XXS) {
+    for (uint32_t g = 0; g < 8; g++) {
+      const int16_t s = (int16_t)words.scale[g];
+      t->scale[g][r][0] = t->scale[g][r][1] = s;
+      t->min[g][r][0] = t->min[g][r][1] = (int16_t)(offset_of(type) * s);
+    }
+    return;
+  }
+  t->d[1][r] = -super_min_scale(type, w);
+  const u8x16 scales = super_scales(type, w);
+  const i16x16 mins = super_mins(type, w);
+  for (uint32_t s = 0; s < 16; s++) {
+    if (type == DS4_Q2_K) t->scale[s][r][0] = t->scale[s][r][1] = scales[s];
+    else if (s % 2 == 0) t->scale[s / 2][r][0] = t->scale[s / 2][r][1] = scales[s];
+    t->min[s / 2][r][s % 2] = mins[s];
+  }
+}
+
+/* 8 rows of 8 dwords, `from` a row apart, to 8 of their columns, `to` apart. */
+DS4_INLINE void transpose8(const int8_t *in, uint64_t from, int8_t *out, uint64_t to) {
+  i32x8 a[8], b[8];
+  for (int i = 0; i < 8; i++) a[i] = DS4_LOAD(i32x8, in + i * from);
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int k = 0; k < 2; k++) {
+      a[i + 2 * k] = __builtin_shufflevector(b[i + k], b[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[i + 2 * k + 1] =
+          __builtin_shufflevector(b[i + k], b[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int i = 0; i < 4; i++) {
+    const i32x8 low = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    const i32x8 high = __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    ds4_store_i32x8(out + i * to, low);
+    ds4_store_i32x8(out + (i + 4) * to, high);
+  }
+}
+
+/* Elements [k0, k0 + 32 · n) of n_w weight rows; the lanes beyond n_w repeat the last row. */
+DS4_INLINE void unpack_tile(uint32_t type, const ds4_dot *d, const uint8_t *w, uint32_t n_w,
+                            uint32_t n, tile *t) {
+  _Alignas(64) int8_t codes[TILE_W][TILE_K];
+  for (uint32_t r = 0; r < TILE_W; r++) {
+    const uint8_t *row = w + DS4_MIN(r, n_w - 1) * d->w_bytes;
+    if (ds4_type(type).block == 32) unpack_blocks(type, d->tables, row, n, r, codes[r], t);
+    else unpack_super(type, d->tables, row, r, codes[r], t);
+  }
+  for (uint32_t g = 0; g < n; g++)
+    for (uint32_t o = 0; o < TILE_W; o += 8)
+      transpose8(codes[o] + 32 * g, TILE_K, t->codes[8 * g][o], sizeof t->codes[0]);
+}
+
+/* --- multiplying --- */
+
+/* at[0 … 8) += total · d. */
+DS4_INLINE void add_total(float *at, i32x8 total, f32x8 d) {
+  ds4_store_f32x8(at, fma8(__builtin_convertvector(total, f32x8), d, DS4_LOAD(f32x8, at)));
+}
+
+/* Lanes [o, o + 8) of n blocks, the first of which is block `at` of x, with n_x rows. */
+DS4_INLINE void times_blocks(uint32_t type, const tile *t, uint32_t o, uint32_t n, const ds4_x *x,
+                             const uint32_t n_x, uint32_t at, sums *s) {
+  for (uint32_t g = 0; g < n; g++) {
+    const f32x8 d = DS4_LOAD(f32x8, &t->d[g][o]);
+    i8x32 w[8];
+    for (uint32_t k = 0; k < 8; k++) w[k] = DS4_LOAD(i8x32, t->codes[8 * g + k][o]);
+    DS4_UNROLL
+    for (uint32_t b = 0; b < n_x; b++) {
+      const int8_t *xq = x[b].q + (at + g) * 32;
+      i32x8 total;
+      if (type == DS4_MXFP4) {
+        const i16x16 one = (i16x16){0} + (int16_t)1;
+        total = (i32x8){0} - offset_of(type) * x[b].sums[at + g];
+        total = tile_small(tile_small(total, w, xq, 4, one), w + 4, xq + 16, 4, one);
+      } else total = tile_signed(w, xq, 8);
+      add_total(&s[b][g % SUMS][o], total, d * splat8(x[b].d[at + g]));
+    }
+  }
+}
+
+/* Lanes [o, o + 8) of one super-block, block `at` of x, with n_x rows. */
+DS4_INLINE void times_super(uint32_t type, const tile *t, uint32_t o, const ds4_x *x,
+                            const uint32_t n_x, uint32_t at, sums *s) {
+  const uint32_t steps = type == DS4_Q2_K ? 4 : 8; /* of 4 elements, that share a scale */
+  i32x8 acc[TILE_X] = {{0}}, min[TILE_X] = {{0}};
+  for (uint32_t k = 0; k < TILE_K / 4; k += steps) {
+    const i16x16 scale = DS4_LOAD(i16x16, t->scale[k / steps][o]);
+    i8x32 w[8];
+    for (uint32_t i = 0; i < steps; i++) w[i] = DS4_LOAD(i8x32, t->codes[k + i][o]);
+    for (uint32_t b = 0; b < n_x; b++) {
+      const int8_t *xq = x[b].q + at * 256 + 4 * k;
+      acc[b] = type == DS4_IQ2_XXS ? tile_unsigned(acc[b], w, xq, steps, scale)
+                                   : tile_small(acc[b], w, xq, steps, scale);
+    }
+  }
+  for (uint32_t j = 0; j < TILE_K / 32; j++) {
+    const i16x16 m = DS4_LOAD(i16x16, t->min[j][o]);
+    for (uint32_t b = 0; b < n_x; b++) {
+      int32_t two;
+      memcpy(&two, x[b].sums + at * 16 + 2 * j, sizeof two);
+      min[b] += dot16(m, (i16x16)((i32x8){0} + two));
+    }
+  }
+  for (uint32_t b = 0; b < n_x; b++) {
+    const f32x8 dx = splat8(x[b].d[at]);
+    if (has_minimums(type)) add_total(&s[b][1][o], min[b], DS4_LOAD(f32x8, &t->d[1][o]) * dx);
+    else acc[b] -= min[b];
+    add_total(&s[b][0][o], acc[b], DS4_LOAD(f32x8, &t->d[0][o]) * dx);
+  }
+}
+
+DS4_INLINE void times_tile(uint32_t type, const tile *t, uint32_t n, const ds4_x *x,
+                           const uint32_t n_x, uint32_t at, sums *s) {
+  for (uint32_t o = 0; o < TILE_W; o += 8)
+    if (ds4_type(type).block == 32) times_blocks(type, t, o, n, x, n_x, at, s);
+    else times_super(type, t, o, x, n_x, at, s);
+}
+
+DS4_INLINE void store_sums(uint32_t type, const ds4_dot *d, uint32_t a, uint32_t n_w,
+                           const sums *s) {
+  const bool blocks = ds4_type(type).block == 32;
+  for (uint32_t b = 0; b < d->n_x; b++) {
+    float out[TILE_W];
+    for (uint32_t r = 0; r < TILE_W; r++)
+      out[r] = blocks               ? (s[b][0][r] + s[b][2][r]) + (s[b][1][r] + s[b][3][r])
+               : has_minimums(type) ? s[b][0][r] + s[b][1][r]
+                                    : s[b][0][r];
+    memcpy(d->out + a + b * d->out_x, out, n_w * sizeof *out);
+  }
+}
+
+DS4_INLINE void dot_tiles(uint32_t type, const ds4_dot *d) {
+  const uint32_t block = ds4_type(type).block, n_blocks = d->n_in / block, step = TILE_K / block;
+  _Alignas(64) tile t;
+  _Alignas(64) sums s[DS4_X_TILE];
+  for (uint32_t a = 0; a < d->n_w; a += TILE_W) {
+    const uint32_t n_w = DS4_MIN(TILE_W, d->n_w - a);
+    const uint8_t *w = d->w + a * d->w_bytes;
+    memset(s, 0, d->n_x * sizeof *s);
+    for (uint32_t at = 0; at < n_blocks; at += step, w += (uint64_t)step * ds4_type(type).bytes) {
+      const uint32_t n = DS4_MIN(step, n_blocks - at);
+      uint32_t b = 0;
+      unpack_tile(type, d, w, n_w, block == 32 ? n : 8, &t);
+      for (; b + TILE_X <= d->n_x; b += TILE_X)
+        times_tile(type, &t, n, d->x + b, TILE_X, at, s + b);
+      for (; b < d->n_x; b++) times_tile(type, &t, n, d->x + b, 1, at, s + b);
+    }
+    store_sums(type, d, a, n_w, (const sums *)s);
+  }
+}
+
+void DS4_FN(dot_tile)(uint32_t type, const ds4_dot *d) {
+  switch (type) {
+  case DS4_Q8_0: dot_tiles(DS4_Q8_0, d); break;
+  case DS4_MXFP4: dot_tiles(DS4_MXFP4, d); break;
+  case DS4_Q2_K: dot_tiles(DS4_Q2_K, d); break;
+  case DS4_Q4_K: dot_tiles(DS4_Q4_K, d); break;
+  default: dot_tiles(DS4_IQ2_XXS, d);
+  }
+}
