@@ -6,31 +6,37 @@
 #include "kv_rows.h"
 #include "vmath.h"
 
-/* Keys unpacked at a time: 16 rows of 512 f32 are 32 KiB. */
-#define KEYS 16
-#define KEY_TILE 4
-#define MAX_GROUP 16
+/* Keys unpacked at a time: 12 rows of 512 f32 are 24 KiB. */
+#define KEYS 12
+/* Keys and heads whose sums stay in registers. */
+#define KEY_TILE 3
+#define HEAD_TILE 2
+/* Unpacked keys are kept for the second pass if all of them take no more than this. */
+#define KEPT_BYTES (256u << 10)
+/* Heads of an item at most: their queries, sums and scores stay in L2. */
+#define MAX_GROUP 32
 
 typedef struct {
   const ds4_attend_args *a;
   uint8_t *scratch;
   uint64_t thread_bytes;
-  uint32_t max_keys; /* of any row, rounded up to KEYS */
-  uint32_t width;    /* dim rounded up to 16 */
+  uint32_t max_keys; /* of any row, and room for a block */
+  uint32_t width;    /* dim rounded up to 32 */
   uint32_t group;    /* heads of an item */
+  uint32_t kept;     /* unpacked keys that there is room for, at least KEYS */
 } attend_job;
 
 /* Scratch of a thread. */
 typedef struct {
   const uint8_t **keys; /* [max_keys] packed rows */
   float *scores;        /* [group, max_keys], then probabilities */
-  float *block;         /* [KEYS, width] unpacked */
+  float *block;         /* [kept, width] unpacked */
   float *q, *acc;       /* [group, width] */
 } workspace;
 
 static uint64_t workspace_bytes(const attend_job *j) {
   const uint64_t n = j->max_keys,
-                 floats = j->group * n + (KEYS + 2 * (uint64_t)j->group) * j->width;
+                 floats = j->group * n + (j->kept + 2 * (uint64_t)j->group) * j->width;
   return ds4_round_up(n * sizeof(void *), 64) + ds4_round_up(floats * sizeof(float), 64);
 }
 
@@ -39,7 +45,7 @@ static workspace workspace_of(const attend_job *j, uint32_t thread) {
   workspace s = {.keys = (const uint8_t **)at};
   s.scores = (float *)(at + ds4_round_up(j->max_keys * sizeof(void *), 64));
   s.block = s.scores + (uint64_t)j->group * j->max_keys;
-  s.q = s.block + (uint64_t)KEYS * j->width;
+  s.q = s.block + (uint64_t)j->kept * j->width;
   s.acc = s.q + (uint64_t)j->group * j->width;
   return s;
 }
@@ -73,23 +79,36 @@ static uint32_t find_keys(const ds4_attend_args *a, uint64_t r, const uint8_t **
   return n;
 }
 
-static void unpack_block(const attend_job *j, const workspace *s, uint32_t j0, uint32_t n) {
-  for (uint32_t i = 0; i < n; i++)
-    unpack_kv(s->keys[j0 + i], j->a->dim, j->a->rope_dim, s->block + (uint64_t)i * j->width);
+/* Keys [i, i + n) of `of` keys. Those of the second pass are there already if all are kept. */
+static const float *unpack_block(const attend_job *j, const workspace *s, uint32_t i, uint32_t n,
+                                 uint32_t of, bool again) {
+  const ds4_attend_args *a = j->a;
+  float *block = s->block + (of <= j->kept ? (uint64_t)i * j->width : 0);
+  if (again && of <= j->kept) return block;
+  for (uint32_t t = 0; t < n; t++) {
+    float *key = block + (uint64_t)t * j->width;
+    unpack_kv(s->keys[i + t], a->dim, a->rope_dim, key);
+    memset(key + a->dim, 0, (j->width - a->dim) * sizeof *key);
+  }
+  return block;
 }
 
-/* Scores of one head for the keys of a block. */
-static void score_block(const attend_job *j, const workspace *s, const float *q, uint32_t n,
-                        float *out) {
+/* Scores of n_heads heads, max_keys apart, for the keys of a block; those beyond n are unused. */
+DS4_INLINE void score_heads(const attend_job *j, const workspace *s, const float *block, uint32_t h,
+                            const uint32_t n_heads, uint32_t n, float *out) {
+  const float *q = s->q + (uint64_t)h * j->width;
   for (uint32_t i = 0; i < n; i += KEY_TILE) {
-    f32x16 acc[KEY_TILE] = {{0}};
-    const float *key = s->block + (uint64_t)i * j->width;
-    for (uint32_t d = 0; d < j->width; d += 16) {
-      const f32x16 v = DS4_LOAD(f32x16, q + d);
+    f32x16 acc[HEAD_TILE][KEY_TILE] = {{{0}}};
+    const float *key = block + (uint64_t)i * j->width;
+    for (uint32_t d = 0; d < j->width; d += 16)
+      for (uint32_t t = 0; t < KEY_TILE; t++) {
+        const f32x16 k = DS4_LOAD(f32x16, key + (uint64_t)t * j->width + d);
+        for (uint32_t g = 0; g < n_heads; g++)
+          acc[g][t] = fma16(DS4_LOAD(f32x16, q + (uint64_t)g * j->width + d), k, acc[g][t]);
+      }
+    for (uint32_t g = 0; g < n_heads; g++)
       for (uint32_t t = 0; t < KEY_TILE; t++)
-        acc[t] = fma16(v, DS4_LOAD(f32x16, key + (uint64_t)t * j->width + d), acc[t]);
-    }
-    for (uint32_t t = 0; t < KEY_TILE && i + t < n; t++) out[i + t] = j->a->scale * sum16(acc[t]);
+        out[(uint64_t)g * j->max_keys + i + t] = j->a->scale * sum16(acc[g][t]);
   }
 }
 
@@ -107,24 +126,37 @@ static float exponentials(float *scores, uint32_t n, float sink) {
   return exp1(sink - most) + sum16(sum);
 }
 
-/* acc += Σ p_i · key_i over a block, every dim a sum of its own in key order. */
-static void add_values(const attend_job *j, const workspace *s, const float *p, uint32_t n,
-                       float *acc) {
-  uint32_t d = 0;
-  for (; d + 64 <= j->width; d += 64) {
-    f32x16 sum[4];
-    for (uint32_t t = 0; t < 4; t++) sum[t] = DS4_LOAD(f32x16, acc + d + 16 * t);
+/* acc += Σ p_i · key_i over a block for n_heads heads, every dim a sum of its own in key order. */
+DS4_INLINE void add_values(const attend_job *j, const workspace *s, const float *block, uint32_t h,
+                           const uint32_t n_heads, const float *p, uint32_t n) {
+  float *acc = s->acc + (uint64_t)h * j->width;
+  for (uint32_t d = 0; d < j->width; d += 32) {
+    f32x16 sum[HEAD_TILE][2];
+    for (uint32_t g = 0; g < n_heads; g++)
+      for (uint32_t t = 0; t < 2; t++)
+        sum[g][t] = DS4_LOAD(f32x16, acc + (uint64_t)g * j->width + d + 16 * t);
     for (uint32_t i = 0; i < n; i++)
-      for (uint32_t t = 0; t < 4; t++)
-        sum[t] = fma16(splat16(p[i]),
-                       DS4_LOAD(f32x16, s->block + (uint64_t)i * j->width + d + 16 * t), sum[t]);
-    for (uint32_t t = 0; t < 4; t++) ds4_store_f32x16(acc + d + 16 * t, sum[t]);
+      for (uint32_t t = 0; t < 2; t++) {
+        const f32x16 k = DS4_LOAD(f32x16, block + (uint64_t)i * j->width + d + 16 * t);
+        for (uint32_t g = 0; g < n_heads; g++)
+          sum[g][t] = fma16(splat16(p[(uint64_t)g * j->max_keys + i]), k, sum[g][t]);
+      }
+    for (uint32_t g = 0; g < n_heads; g++)
+      for (uint32_t t = 0; t < 2; t++)
+        ds4_store_f32x16(acc + (uint64_t)g * j->width + d + 16 * t, sum[g][t]);
   }
-  for (; d < j->width; d += 16) {
-    f32x16 sum = DS4_LOAD(f32x16, acc + d);
-    for (uint32_t i = 0; i < n; i++)
-      sum = fma16(splat16(p[i]), DS4_LOAD(f32x16, s->block + (uint64_t)i * j->width + d), sum);
-    ds4_store_f32x16(acc + d, sum);
+}
+
+/* Scores of a block of keys, the first of which is key i; or with `values` their share of acc. */
+static void block_heads(const attend_job *j, const workspace *s, const float *block,
+                        uint32_t n_heads, uint32_t i, uint32_t n, bool values) {
+  for (uint32_t h = 0; h < n_heads; h += HEAD_TILE) {
+    float *scores = s->scores + (uint64_t)h * j->max_keys + i;
+    const bool one = h + HEAD_TILE > n_heads;
+    if (values && one) add_values(j, s, block, h, 1, scores, n);
+    else if (values) add_values(j, s, block, h, HEAD_TILE, scores, n);
+    else if (one) score_heads(j, s, block, h, 1, n, scores);
+    else score_heads(j, s, block, h, HEAD_TILE, n, scores);
   }
 }
 
@@ -134,16 +166,13 @@ static void attend_group(const attend_job *j, const workspace *s, uint64_t r, ui
   const ds4_attend_args *a = j->a;
   const uint64_t first = (r * a->n_heads + h0) * a->dim;
   const uint32_t n = find_keys(a, r, s->keys);
-  memset(s->block, 0, (KEYS + 2 * (uint64_t)j->group) * j->width * sizeof(float));
+  memset(s->q, 0, 2 * (uint64_t)j->group * j->width * sizeof(float)); /* and acc */
   for (uint32_t h = 0; h < n_heads; h++)
     memcpy(s->q + (uint64_t)h * j->width, DS4_PTR(const float, a->q) + first + (uint64_t)h * a->dim,
            a->dim * sizeof(float));
   for (uint32_t i = 0; i < n; i += KEYS) {
     const uint32_t count = DS4_MIN(KEYS, n - i);
-    unpack_block(j, s, i, count);
-    for (uint32_t h = 0; h < n_heads; h++)
-      score_block(j, s, s->q + (uint64_t)h * j->width, count,
-                  s->scores + (uint64_t)h * j->max_keys + i);
+    block_heads(j, s, unpack_block(j, s, i, count, n, false), n_heads, i, count, false);
   }
   float sums[MAX_GROUP];
   for (uint32_t h = 0; h < n_heads; h++)
@@ -151,10 +180,7 @@ static void attend_group(const attend_job *j, const workspace *s, uint64_t r, ui
                            DS4_PTR(const float, a->sinks)[h0 + h]);
   for (uint32_t i = 0; i < n; i += KEYS) {
     const uint32_t count = DS4_MIN(KEYS, n - i);
-    if (n > KEYS) unpack_block(j, s, i, count);
-    for (uint32_t h = 0; h < n_heads; h++)
-      add_values(j, s, s->scores + (uint64_t)h * j->max_keys + i, count,
-                 s->acc + (uint64_t)h * j->width);
+    block_heads(j, s, unpack_block(j, s, i, count, n, true), n_heads, i, count, true);
   }
   for (uint32_t h = 0; h < n_heads; h++) {
     float *out = DS4_PTR(float, a->out) + first + (uint64_t)h * a->dim;
@@ -174,13 +200,14 @@ static void attend_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end
 
 ds4_status DS4_FN(attend)(ds4_ctx *ctx, const ds4_attend_args *a) {
   const ds4_row *rows = DS4_PTR(const ds4_row, a->rows);
-  attend_job job = {.a = a, .width = (uint32_t)ds4_round_up(a->dim, 16), .group = MAX_GROUP};
+  attend_job job = {.a = a, .width = (uint32_t)ds4_round_up(a->dim, 32), .group = MAX_GROUP};
   for (uint32_t r = 0; r < a->n_rows; r++)
     job.max_keys = DS4_MAX(job.max_keys, n_raw(a, rows + r) + n_compressed(a, rows + r));
-  job.max_keys = (uint32_t)ds4_round_up(job.max_keys, KEYS);
+  job.max_keys = (uint32_t)ds4_round_up(job.max_keys + KEYS, 16);
   while (job.group > 1 &&
          (uint64_t)a->n_rows * ((a->n_heads + job.group - 1) / job.group) < ctx->n_threads)
     job.group /= 2;
+  job.kept = DS4_MIN(job.max_keys, DS4_MAX(KEYS, KEPT_BYTES / (job.width * 4)));
   job.thread_bytes = workspace_bytes(&job);
   job.scratch = ds4_scratch(ctx, job.thread_bytes * ctx->n_threads);
   if (!job.scratch) return DS4_NO_MEMORY;

@@ -102,6 +102,12 @@ static void hadamard(float *x, uint32_t dim) {
   for (uint32_t i = 0; i < dim; i++) x[i] *= scale;
 }
 
+DS4_INLINE float decode_fp4(uint32_t code, float d) {
+  static const float value[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                  -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  return value[code] * d;
+}
+
 static void round_index_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end) {
   (void)thread;
   const ds4_round_index_args *a = arg;

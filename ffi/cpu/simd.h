@@ -5,7 +5,7 @@
  * line to build.zig and to dispatch.c. Its second line, `cc: flags`, is for builds without Zig.
  *
  *   fma8, fma16     a·b + c in every lane, rounded once
- *   widen_f16       16 halves to f32, exact
+ *   widen_f16       16 halves to f32, exact; widen_f16_lanes the same of a vector
  *   f16_at          one half at any address
  *   dot32           Σ_{j<4} w[4i + j] · x[4i + j] in lane i of 8, exact; |x| ≤ 127
  *   dot16           a[2i] · b[2i] + a[2i + 1] · b[2i + 1] in lane i of 8, exact
@@ -16,7 +16,7 @@
  *   totals          Σ of the lanes of four vectors
  *
  * A tile holds 8 weight rows side by side: w[s] has elements 4s to 4s + 3 of each, x is one row.
- *   tile_small      acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j], for w ≥ 0, n_steps · w ≤ 128
+ *   tile_small      acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j], for w ≥ 0, n_steps · w · |x| < 2^14
  *   tile_unsigned   the same, for 0 ≤ w ≤ 127
  *   tile_signed     Σ_s Σ_j w[s][4i + j] · x[4s + j] */
 #ifndef DS4_SIMD_H

@@ -28,6 +28,13 @@ DS4_INLINE f32x16 widen_f16(const void *p) {
   return v.whole;
 }
 
+DS4_INLINE f32x16 widen_f16_lanes(u16x16 h) {
+  avx2_pair v;
+  v.half[0] = _mm256_cvtph_ps(_mm256_castsi256_si128((__m256i)h));
+  v.half[1] = _mm256_cvtph_ps(_mm256_extracti128_si256((__m256i)h, 1));
+  return v.whole;
+}
+
 DS4_INLINE float f16_at(const void *p) {
   uint16_t h;
   memcpy(&h, p, sizeof h);
@@ -84,7 +91,7 @@ DS4_INLINE __m256i avx2_spread4(const int8_t *x) {
   return _mm256_set1_epi32(four);
 }
 
-/* Pairs are at most 2 · 127 · w, and n_steps of them fit 16 bits. */
+/* n_steps pairs of products fit 16 bits. */
 DS4_INLINE i32x8 tile_small(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
                             i16x16 scale) {
   __m256i pairs = _mm256_maddubs_epi16((__m256i)w[0], avx2_spread4(x));

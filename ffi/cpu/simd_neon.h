@@ -56,6 +56,8 @@ DS4_INLINE int32x4_t neon_quads(int8x16_t w, int8x16_t x) {
 #endif
 }
 
+DS4_INLINE f32x16 widen_f16_lanes(u16x16 h) { return widen_f16(&h); }
+
 DS4_INLINE float f16_at(const void *p) {
   __fp16 h;
   memcpy(&h, p, sizeof h);

@@ -40,6 +40,8 @@ DS4_INLINE f32x16 fma16(f32x16 a, f32x16 b, f32x16 c) {
 
 DS4_INLINE f32x16 widen_f16(const void *p) { return widen_f16_bits(DS4_LOAD(u16x16, p)); }
 
+DS4_INLINE f32x16 widen_f16_lanes(u16x16 h) { return widen_f16_bits(h); }
+
 DS4_INLINE float f16_at(const void *p) { return f16_at_bits(p); }
 
 /* Sums of two neighbours, as i32. */

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define SPIN_NS 200000
+#define YIELD_NS 10000
 
 struct ds4_pool {
   uint32_t n_threads;
@@ -21,6 +22,12 @@ struct ds4_pool {
   uint64_t n;
   uint32_t n_active; /* threads that have a range of this job */
   bool stop;
+  int caller_cpu; /* -1 if unknown */
+#if defined(__linux__)
+  cpu_set_t allowed;
+#endif
+  atomic_uint n_asleep;   /* workers that wait for `wake` */
+  atomic_bool is_waiting; /* the caller waits for `done` */
   _Alignas(DS4_CACHE_LINE) atomic_uint epoch;
   _Alignas(DS4_CACHE_LINE) atomic_uint pending; /* workers that have not finished the job */
 };
@@ -29,6 +36,27 @@ typedef struct {
   ds4_pool *pool;
   uint32_t index;
 } worker_start;
+
+/* --- where threads run --- */
+
+/* A worker that the system has put beside the caller can only run when that one waits, and systems
+ * take milliseconds to see it. It moves away by itself, to any other processor it may use. */
+#if defined(__linux__)
+static int this_cpu(void) { return sched_getcpu(); }
+static void leave_cpu(const ds4_pool *p, int cpu) {
+  cpu_set_t others = p->allowed;
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
+}
+static void find_allowed(ds4_pool *p) { sched_getaffinity(0, sizeof p->allowed, &p->allowed); }
+#else
+static int this_cpu(void) { return -1; }
+static void leave_cpu(const ds4_pool *p, int cpu) { (void)p, (void)cpu; }
+static void find_allowed(ds4_pool *p) { (void)p; }
+#endif
+
+/* --- waiting --- */
 
 static inline void cpu_relax(void) {
 #if defined(__x86_64__)
@@ -44,17 +72,20 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Spins until *value differs from `from` (or equals 0 where from is 0); false after SPIN_NS. */
+/* Spins until *value differs from `old`, or is 0 if until_zero; false after SPIN_NS. After YIELD_NS
+ * other threads get the processor if they want it: it may be the very thread that is awaited. */
 static bool spin_while(atomic_uint *value, uint32_t old, bool until_zero) {
-  const uint64_t end = now_ns() + SPIN_NS;
-  do {
+  const uint64_t start = now_ns();
+  for (;;) {
     for (int i = 0; i < 64; i++) {
       const uint32_t v = atomic_load_explicit(value, memory_order_acquire);
       if (until_zero ? v == 0 : v != old) return true;
       cpu_relax();
     }
-  } while (now_ns() < end);
-  return false;
+    const uint64_t spent = now_ns() - start;
+    if (spent > SPIN_NS) return false;
+    if (spent > YIELD_NS) sched_yield();
+  }
 }
 
 static void run_range(ds4_pool *p, uint32_t thread) {
@@ -70,13 +101,16 @@ static void *worker_main(void *arg) {
   for (;;) {
     if (!spin_while(&p->epoch, seen, false)) {
       pthread_mutex_lock(&p->lock);
+      atomic_fetch_add(&p->n_asleep, 1);
       while (atomic_load(&p->epoch) == seen) pthread_cond_wait(&p->wake, &p->lock);
+      atomic_fetch_sub(&p->n_asleep, 1);
       pthread_mutex_unlock(&p->lock);
     }
     seen = atomic_load(&p->epoch);
     if (p->stop) return NULL;
+    if (p->caller_cpu >= 0 && p->caller_cpu == this_cpu()) leave_cpu(p, p->caller_cpu);
     if (index < p->n_active) run_range(p, index);
-    if (atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel) == 1) {
+    if (atomic_fetch_sub(&p->pending, 1) == 1 && atomic_load(&p->is_waiting)) {
       pthread_mutex_lock(&p->lock);
       pthread_cond_signal(&p->done);
       pthread_mutex_unlock(&p->lock);
@@ -84,11 +118,14 @@ static void *worker_main(void *arg) {
   }
 }
 
-/* Workers sleep on `wake` only after they found the epoch unchanged under the lock. */
+/* The lock is only taken for sleepers. None is missed: a sleeper first says that it is one and then
+ * looks at the epoch, and this the other way round. */
 static void publish(ds4_pool *p) {
+  p->caller_cpu = this_cpu();
   atomic_store(&p->pending, p->n_threads - 1);
+  atomic_fetch_add(&p->epoch, 1);
+  if (atomic_load(&p->n_asleep) == 0) return;
   pthread_mutex_lock(&p->lock);
-  atomic_fetch_add_explicit(&p->epoch, 1, memory_order_acq_rel);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->lock);
 }
@@ -109,7 +146,9 @@ void ds4_parallel(ds4_ctx *ctx, uint64_t n, uint64_t grain, ds4_body *body, void
   run_range(p, 0);
   if (spin_while(&p->pending, 0, true)) return;
   pthread_mutex_lock(&p->lock);
+  atomic_store(&p->is_waiting, true);
   while (atomic_load(&p->pending) != 0) pthread_cond_wait(&p->done, &p->lock);
+  atomic_store(&p->is_waiting, false);
   pthread_mutex_unlock(&p->lock);
 }
 
@@ -136,6 +175,7 @@ ds4_pool *ds4_pool_open(uint32_t n_threads) {
   if (posix_memalign((void **)&p, DS4_CACHE_LINE, sizeof *p) != 0) return NULL;
   memset(p, 0, sizeof *p);
   p->n_threads = 1;
+  find_allowed(p);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->done, NULL);

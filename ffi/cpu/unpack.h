@@ -16,13 +16,18 @@ DS4_INLINE float block_scale(uint32_t type, const ds4_tables *t, const uint8_t *
 /* Twice the E2M1 values of nibbles 0 to 15, so that they are integers. */
 static const int8_t e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/* Signed codes. MXFP4: element j is in the low, element j + 16 in the high nibble of byte j. */
-DS4_INLINE i8x32 block_codes(uint32_t type, const uint8_t *w) {
-  if (type == DS4_Q8_0) return DS4_LOAD(i8x32, w + 2);
-  const u8x16 packed = DS4_LOAD(u8x16, w + 1), low = packed & 15, high = packed >> 4;
+/* 32 packed E2M1 codes, doubled: those in the low nibbles, then those in the high ones. */
+DS4_INLINE i8x32 e2m1_pairs(u8x16 packed) {
+  const u8x16 low = packed & 15, high = packed >> 4;
   return lookup16(e2m1_doubled, __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
                                                         11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
                                                         22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
+}
+
+/* Signed codes. MXFP4: element j is in the low, element j + 16 in the high nibble of byte j. */
+DS4_INLINE i8x32 block_codes(uint32_t type, const uint8_t *w) {
+  if (type == DS4_Q8_0) return DS4_LOAD(i8x32, w + 2);
+  return e2m1_pairs(DS4_LOAD(u8x16, w + 1));
 }
 
 /* --- super-blocks of 256 --- */

@@ -244,7 +244,7 @@ export class Ops {
   /** The best visible index rows of each row: with n = (pos + 1) div ratio,
    *  `score_c = scale · Σ_h w_h · max(0, q_h · k_c)` for c < n; sel gets the min(n, topK) largest in
    *  ascending order of c; equal scores: the lower c. (scale multiplies w before the sum.)
-   *  sel i32 [nRows, topK]; q [nRows, nHeads, dim]; weights [nRows, nHeads]; pages of packed index rows.
+   *  sel i32 [nRows, topK]; q [nRows, nHeads, dim] as roundIndex leaves it; weights [nRows, nHeads]; pages of packed index rows.
    *  scores, if given, [nRows, len] gets the scores. Spec §10. */
   indexTopK(
     sel: Tensor,
