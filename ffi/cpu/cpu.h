@@ -40,8 +40,8 @@ typedef void ds4_body(void *job, uint32_t thread, uint64_t begin, uint64_t end);
 
 ds4_pool *ds4_pool_open(uint32_t n_threads);
 void ds4_pool_close(ds4_pool *pool);
-/* Splits [0, n) into one contiguous range per thread, the caller's included, and returns when all
- * are done. Threads get at least `grain` items each, so that small work stays on the caller. */
+/* Splits [0, n) into contiguous ranges, some for each thread, the caller's included, and returns when
+ * all are done. A range has at least `grain` items, so that small work stays on the caller. */
 void ds4_parallel(ds4_ctx *ctx, uint64_t n, uint64_t grain, ds4_body *body, void *job);
 uint32_t ds4_physical_cores(void);
 

@@ -36,9 +36,11 @@ static void matmul_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end
   (void)thread;
   const matmul_job *j = arg;
   const ds4_matmul_args *a = j->a;
+  const uint64_t first = begin * W_TILE,
+                 last = DS4_MIN(end * W_TILE, (uint64_t)a->n_groups * a->n_out);
   for (uint32_t x = 0; x < a->n_rows; x += DS4_X_TILE)
-    for (uint64_t o = begin; o < end;) {
-      const uint64_t group_end = (o / a->n_out + 1) * a->n_out, until = DS4_MIN(end, group_end);
+    for (uint64_t o = first; o < last;) {
+      const uint64_t group_end = (o / a->n_out + 1) * a->n_out, until = DS4_MIN(last, group_end);
       matmul_tile(j, o, until, x, DS4_MIN(DS4_X_TILE, a->n_rows - x));
       o = until;
     }
@@ -52,7 +54,7 @@ ds4_status DS4_FN(matmul)(ds4_ctx *ctx, const ds4_matmul_args *a) {
     if (!job.storage) return DS4_NO_MEMORY;
     DS4_FN(quantize_rows)(ctx, job.form, DS4_PTR(const float, a->x), job.storage, n_x, a->n_in);
   }
-  const uint64_t work = (uint64_t)a->n_in * a->n_rows;
-  ds4_parallel(ctx, (uint64_t)a->n_groups * a->n_out, grain_of(work), matmul_body, &job);
+  const uint64_t n_tiles = ((uint64_t)a->n_groups * a->n_out + W_TILE - 1) / W_TILE;
+  ds4_parallel(ctx, n_tiles, grain_of((uint64_t)a->n_in * a->n_rows * W_TILE), matmul_body, &job);
   return DS4_OK;
 }

@@ -1,6 +1,9 @@
-/* The thread pool of a context. A job is published by raising `epoch`; workers spin on it for a while
- * (longer than the gap between two ops of a step) and then sleep on a condition variable, so an
- * idle engine costs nothing. Ranges are fixed by the number of items and threads alone. */
+/* The thread pool of a context. A job is cut into chunks, which threads take one after the other:
+ * processors are seldom equally fast, be it by design or for what else runs on them, and it cannot
+ * matter who computes what (design D9). A job is published by a new ticket; workers spin on it for a
+ * while (longer than the gap between two ops of a step) and then sleep on a condition variable, so
+ * an idle engine costs nothing. Who comes when all chunks are taken finds the job closed: the caller
+ * never waits for a worker that has not begun. */
 #include "cpu.h"
 #include <pthread.h>
 #include <sched.h>
@@ -12,6 +15,14 @@
 #define SPIN_NS 200000
 #define YIELD_NS 10000
 
+/* Chunks a thread, where the work is enough for it. */
+#define CHUNKS 8
+
+/* A ticket is job << 16 | CLOSED? | workers that take part. */
+#define CLOSED 0x8000u
+#define JOINED(ticket) ((uint32_t)(ticket) & (CLOSED - 1))
+#define JOB(ticket) ((ticket) >> 16)
+
 struct ds4_pool {
   uint32_t n_threads;
   pthread_t *threads; /* [n_threads - 1] */
@@ -19,8 +30,8 @@ struct ds4_pool {
   pthread_cond_t wake, done;
   ds4_body *body;
   void *job;
-  uint64_t n;
-  uint32_t n_active; /* threads that have a range of this job */
+  uint64_t n, chunk;
+  uint32_t n_helpers; /* workers that may take part */
   bool stop;
   int caller_cpu; /* -1 if unknown */
 #if defined(__linux__)
@@ -28,8 +39,9 @@ struct ds4_pool {
 #endif
   atomic_uint n_asleep;   /* workers that wait for `wake` */
   atomic_bool is_waiting; /* the caller waits for `done` */
-  _Alignas(DS4_CACHE_LINE) atomic_uint epoch;
-  _Alignas(DS4_CACHE_LINE) atomic_uint pending; /* workers that have not finished the job */
+  _Alignas(DS4_CACHE_LINE) _Atomic uint64_t ticket;
+  _Alignas(DS4_CACHE_LINE) _Atomic uint64_t next;  /* first item that nobody has taken */
+  _Alignas(DS4_CACHE_LINE) atomic_uint n_finished; /* workers that took part and are done */
 };
 
 typedef struct {
@@ -72,14 +84,16 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Spins until *value differs from `old`, or is 0 if until_zero; false after SPIN_NS. After YIELD_NS
- * other threads get the processor if they want it: it may be the very thread that is awaited. */
-static bool spin_while(atomic_uint *value, uint32_t old, bool until_zero) {
+static bool is_new(ds4_pool *p, uint64_t seen) { return JOB(atomic_load(&p->ticket)) != seen; }
+static bool are_finished(ds4_pool *p, uint64_t n) { return atomic_load(&p->n_finished) == n; }
+
+/* Spins until ready(p, arg); false after SPIN_NS. After YIELD_NS other threads get the processor if
+ * they want it: it may be the very thread that is awaited. */
+static inline bool spin_until(ds4_pool *p, bool (*ready)(ds4_pool *, uint64_t), uint64_t arg) {
   const uint64_t start = now_ns();
   for (;;) {
     for (int i = 0; i < 64; i++) {
-      const uint32_t v = atomic_load_explicit(value, memory_order_acquire);
-      if (until_zero ? v == 0 : v != old) return true;
+      if (ready(p, arg)) return true;
       cpu_relax();
     }
     const uint64_t spent = now_ns() - start;
@@ -88,29 +102,43 @@ static bool spin_while(atomic_uint *value, uint32_t old, bool until_zero) {
   }
 }
 
-static void run_range(ds4_pool *p, uint32_t thread) {
-  const uint64_t begin = p->n * thread / p->n_active, end = p->n * (thread + 1) / p->n_active;
-  if (begin < end) p->body(p->job, thread, begin, end);
+static void run_chunks(ds4_pool *p, uint32_t thread) {
+  const uint64_t n = p->n, chunk = p->chunk;
+  for (;;) {
+    const uint64_t begin = atomic_fetch_add_explicit(&p->next, chunk, memory_order_relaxed);
+    if (begin >= n) return;
+    p->body(p->job, thread, begin, DS4_MIN(begin + chunk, n));
+  }
+}
+
+/* Takes part in job `seen` unless it is closed or has enough helpers. */
+static bool join_job(ds4_pool *p, uint64_t seen) {
+  uint64_t ticket = atomic_load(&p->ticket);
+  while (JOB(ticket) == seen && !(ticket & CLOSED) && JOINED(ticket) < p->n_helpers)
+    if (atomic_compare_exchange_weak(&p->ticket, &ticket, ticket + 1)) return true;
+  return false;
 }
 
 static void *worker_main(void *arg) {
   ds4_pool *p = ((worker_start *)arg)->pool;
   const uint32_t index = ((worker_start *)arg)->index;
   free(arg);
-  uint32_t seen = 0;
+  uint64_t seen = 0;
   for (;;) {
-    if (!spin_while(&p->epoch, seen, false)) {
+    if (!spin_until(p, is_new, seen)) {
       pthread_mutex_lock(&p->lock);
       atomic_fetch_add(&p->n_asleep, 1);
-      while (atomic_load(&p->epoch) == seen) pthread_cond_wait(&p->wake, &p->lock);
+      while (!is_new(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
       atomic_fetch_sub(&p->n_asleep, 1);
       pthread_mutex_unlock(&p->lock);
     }
-    seen = atomic_load(&p->epoch);
+    seen = JOB(atomic_load(&p->ticket));
     if (p->stop) return NULL;
+    if (!join_job(p, seen)) continue;
     if (p->caller_cpu >= 0 && p->caller_cpu == this_cpu()) leave_cpu(p, p->caller_cpu);
-    if (index < p->n_active) run_range(p, index);
-    if (atomic_fetch_sub(&p->pending, 1) == 1 && atomic_load(&p->is_waiting)) {
+    run_chunks(p, index);
+    atomic_fetch_add(&p->n_finished, 1);
+    if (atomic_load(&p->is_waiting)) {
       pthread_mutex_lock(&p->lock);
       pthread_cond_signal(&p->done);
       pthread_mutex_unlock(&p->lock);
@@ -119,37 +147,46 @@ static void *worker_main(void *arg) {
 }
 
 /* The lock is only taken for sleepers. None is missed: a sleeper first says that it is one and then
- * looks at the epoch, and this the other way round. */
+ * looks at the ticket, and this the other way round. */
 static void publish(ds4_pool *p) {
-  p->caller_cpu = this_cpu();
-  atomic_store(&p->pending, p->n_threads - 1);
-  atomic_fetch_add(&p->epoch, 1);
+  atomic_store(&p->next, 0);
+  atomic_store(&p->n_finished, 0);
+  atomic_store(&p->ticket, (JOB(atomic_load(&p->ticket)) + 1) << 16);
   if (atomic_load(&p->n_asleep) == 0) return;
   pthread_mutex_lock(&p->lock);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->lock);
 }
 
+/* Closes the job to those who have not begun, and waits for the others. */
+static void finish(ds4_pool *p) {
+  const uint32_t joined = JOINED(atomic_fetch_or(&p->ticket, CLOSED));
+  if (spin_until(p, are_finished, joined)) return;
+  pthread_mutex_lock(&p->lock);
+  atomic_store(&p->is_waiting, true);
+  while (!are_finished(p, joined)) pthread_cond_wait(&p->done, &p->lock);
+  atomic_store(&p->is_waiting, false);
+  pthread_mutex_unlock(&p->lock);
+}
+
 void ds4_parallel(ds4_ctx *ctx, uint64_t n, uint64_t grain, ds4_body *body, void *job) {
   ds4_pool *p = ctx->pool;
-  const uint64_t wanted = grain == 0 ? n : n / grain;
+  const uint64_t parts = grain == 0 ? n : n / grain;
   if (n == 0) return;
-  if (p->n_threads == 1 || wanted < 2) {
+  if (p->n_threads == 1 || parts < 2) {
     body(job, 0, 0, n);
     return;
   }
   p->body = body;
   p->job = job;
   p->n = n;
-  p->n_active = (uint32_t)DS4_MIN(wanted, p->n_threads);
+  p->n_helpers = (uint32_t)DS4_MIN(parts, p->n_threads) - 1;
+  const uint64_t n_chunks = DS4_MIN(parts, (uint64_t)CHUNKS * (p->n_helpers + 1));
+  p->chunk = (n + n_chunks - 1) / n_chunks;
+  p->caller_cpu = this_cpu();
   publish(p);
-  run_range(p, 0);
-  if (spin_while(&p->pending, 0, true)) return;
-  pthread_mutex_lock(&p->lock);
-  atomic_store(&p->is_waiting, true);
-  while (atomic_load(&p->pending) != 0) pthread_cond_wait(&p->done, &p->lock);
-  atomic_store(&p->is_waiting, false);
-  pthread_mutex_unlock(&p->lock);
+  run_chunks(p, 0);
+  finish(p);
 }
 
 static bool start_worker(ds4_pool *p, uint32_t index) {
