@@ -95,6 +95,8 @@ DS4_INLINE void unpack_tile(uint32_t type, const ds4_dot *d, const uint8_t *w, u
   _Alignas(64) int8_t codes[TILE_W][TILE_K];
   for (uint32_t r = 0; r < TILE_W; r++) {
     const uint8_t *row = w + DS4_MIN(r, n_w - 1) * d->w_bytes;
+    const uint64_t bytes = TILE_K / ds4_type(type).block * ds4_type(type).bytes;
+    for (uint64_t i = 0; i < bytes; i += 64) prefetch(row + bytes + i); /* of the next tile */
     if (ds4_type(type).block == 32) unpack_blocks(type, d->tables, row, n, r, codes[r], t);
     else unpack_super(type, d->tables, row, r, codes[r], t);
   }
@@ -192,11 +194,16 @@ DS4_INLINE void dot_tiles(uint32_t type, const ds4_dot *d) {
     memset(s, 0, d->n_x * sizeof *s);
     for (uint32_t at = 0; at < n_blocks; at += step, w += (uint64_t)step * ds4_type(type).bytes) {
       const uint32_t n = DS4_MIN(step, n_blocks - at);
-      uint32_t b = 0;
+      const ds4_x *x = d->x;
       unpack_tile(type, d, w, n_w, block == 32 ? n : 8, &t);
-      for (; b + TILE_X <= d->n_x; b += TILE_X)
-        times_tile(type, &t, n, d->x + b, TILE_X, at, s + b);
-      for (; b < d->n_x; b++) times_tile(type, &t, n, d->x + b, 1, at, s + b);
+      sums *at_x = s;
+      for (; x + TILE_X <= d->x + d->n_x; x += TILE_X, at_x += TILE_X)
+        times_tile(type, &t, n, x, TILE_X, at, at_x);
+      switch (d->x + d->n_x - x) {
+      case 1: times_tile(type, &t, n, x, 1, at, at_x); break;
+      case 2: times_tile(type, &t, n, x, 2, at, at_x); break;
+      case 3: times_tile(type, &t, n, x, 3, at, at_x); break;
+      }
     }
     store_sums(type, d, a, n_w, (const sums *)s);
   }

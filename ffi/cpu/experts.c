@@ -99,16 +99,20 @@ ds4_status DS4_FN(experts_gate_up)(ds4_ctx *ctx, const ds4_experts_gate_up_args 
 
 /* --- down --- */
 
+/* Tiles of output dims at a time: an expert's activations serve all of them from cache. */
+#define DOWN_TILES 8
+#define DOWN_WIDTH (DOWN_TILES * W_TILE)
+
 typedef struct {
   const ds4_experts_down_args *a;
   const ds4_tables *tables;
   pair_groups groups;
   uint8_t *storage;
-  float *partial; /* [n_threads, n_pairs, W_TILE] */
+  float *partial; /* [n_threads, n_pairs, DOWN_WIDTH] */
   uint32_t form;
 } down_job;
 
-/* Output dims [o, o + n_w) of every pair, into partial [n_pairs, W_TILE]. */
+/* Output dims [o, o + n_w) of every pair, into partial [n_pairs, DOWN_WIDTH]. */
 static void down_pairs(const down_job *j, uint64_t o, uint32_t n_w, float *partial) {
   const ds4_experts_down_args *a = j->a;
   const pair_groups *g = &j->groups;
@@ -120,40 +124,43 @@ static void down_pairs(const down_job *j, uint64_t o, uint32_t n_w, float *parti
                .x = x,
                .out = sums[0],
                .out_x = W_TILE,
-               .n_w = n_w,
                .n_in = a->ff};
   for (uint32_t e = 0; e < g->n_experts; e++)
     for (uint32_t p = g->start[e]; p < g->start[e + 1]; p += DS4_X_TILE) {
       d.n_x = DS4_MIN(DS4_X_TILE, g->start[e + 1] - p);
-      d.w = DS4_PTR(const uint8_t, a->down) + ((uint64_t)e * a->dim + o) * w_bytes;
       for (uint32_t i = 0; i < d.n_x; i++)
         x[i] = x_row(j->form, DS4_PTR(const float, a->h), j->storage, g->order[p + i], a->ff);
-      dot_of(a->type)(&d);
-      for (uint32_t i = 0; i < d.n_x; i++)
-        memcpy(partial + (uint64_t)g->order[p + i] * W_TILE, sums[i], sizeof sums[i]);
+      for (uint32_t t = 0; t < n_w; t += W_TILE) {
+        d.w = DS4_PTR(const uint8_t, a->down) + ((uint64_t)e * a->dim + o + t) * w_bytes;
+        d.n_w = DS4_MIN(W_TILE, n_w - t);
+        dot_of(a->type)(&d);
+        for (uint32_t i = 0; i < d.n_x; i++)
+          memcpy(partial + (uint64_t)g->order[p + i] * DOWN_WIDTH + t, sums[i], sizeof sums[i]);
+      }
     }
 }
 
 static void down_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end) {
   const down_job *j = arg;
   const ds4_experts_down_args *a = j->a;
-  float *partial = j->partial + (uint64_t)thread * a->n_rows * a->k * W_TILE;
-  for (uint64_t o = begin * W_TILE; o < end * W_TILE && o < a->dim; o += W_TILE) {
-    const uint32_t n_w = (uint32_t)DS4_MIN(W_TILE, a->dim - o);
+  float *partial = j->partial + (uint64_t)thread * a->n_rows * a->k * DOWN_WIDTH;
+  for (uint64_t o = begin * W_TILE; o < end * W_TILE && o < a->dim; o += DOWN_WIDTH) {
+    const uint32_t n_w = (uint32_t)DS4_MIN(DOWN_WIDTH, DS4_MIN(end * W_TILE, a->dim) - o);
     down_pairs(j, o, n_w, partial);
-    for (uint64_t r = 0; r < a->n_rows; r++) {
-      f32x16 sum = {0};
-      for (uint64_t i = 0; i < a->k; i++)
-        sum += load_upto16(partial + (r * a->k + i) * W_TILE, n_w);
-      store_upto16(DS4_PTR(float, a->out) + r * a->dim + o, sum, n_w);
-    }
+    for (uint64_t r = 0; r < a->n_rows; r++)
+      for (uint32_t t = 0; t < n_w; t += W_TILE) {
+        f32x16 sum = {0};
+        for (uint64_t i = 0; i < a->k; i++)
+          sum += load_upto16(partial + (r * a->k + i) * DOWN_WIDTH + t, n_w - t);
+        store_upto16(DS4_PTR(float, a->out) + r * a->dim + o + t, sum, n_w - t);
+      }
   }
 }
 
 ds4_status DS4_FN(experts_down)(ds4_ctx *ctx, const ds4_experts_down_args *a) {
   const uint64_t n_pairs = (uint64_t)a->n_rows * a->k, head = groups_bytes(a->n_experts, n_pairs);
   down_job job = {.a = a, .tables = &ctx->tables, .form = ds4_type(a->type).x_form};
-  const uint64_t partials = (uint64_t)ctx->n_threads * n_pairs * W_TILE * sizeof(float);
+  const uint64_t partials = (uint64_t)ctx->n_threads * n_pairs * DOWN_WIDTH * sizeof(float);
   uint8_t *memory = ds4_scratch(ctx, head + partials + n_pairs * x_bytes(job.form, a->ff));
   if (!memory) return DS4_NO_MEMORY;
   job.groups = group_pairs(memory, DS4_PTR(const int32_t, a->sel), n_pairs, a->n_experts);
