@@ -51,7 +51,7 @@ export class Ops {
     const dim = x.dims.at(-1)!
     const nRows = x.size / dim
     same(out, x, "rmsNorm")
-    w?.expect("rmsNorm w", [dim], "F32")
+    w?.expect("rmsNorm w", "F32", dim)
     this.#k.rmsNorm(out, x, w, nRows, dim, eps)
   }
 
@@ -73,7 +73,7 @@ export class Ops {
    *  out [nRows, nPairs, 2]; freqs [nPairs] f32. Spec §7. */
   ropeTable(out: Tensor, freqs: Tensor, rows: Tensor, ratio: number): void {
     const [nRows, nPairs] = dims3(out, "ropeTable out")
-    freqs.expect("ropeTable freqs", [nPairs], "F32")
+    freqs.expect("ropeTable freqs", "F32", nPairs)
     expectRows(rows, nRows)
     this.#k.ropeTable(out, freqs, rows, nRows, nPairs, ratio)
   }
@@ -106,19 +106,19 @@ export class Ops {
   ): void {
     const [nRows, hc] = dims2(pre, "hcSplit pre")
     const width = 2 * hc + hc * hc
-    post.expect("hcSplit post", [nRows, hc], "F32")
-    comb.expect("hcSplit comb", [nRows, hc, hc], "F32")
-    mix.expect("hcSplit mix", [nRows, width], "F32")
-    scale.expect("hcSplit scale", [3], "F32")
-    base.expect("hcSplit base", [width], "F32")
+    post.expect("hcSplit post", "F32", nRows, hc)
+    comb.expect("hcSplit comb", "F32", nRows, hc, hc)
+    mix.expect("hcSplit mix", "F32", nRows, width)
+    scale.expect("hcSplit scale", "F32", 3)
+    base.expect("hcSplit base", "F32", width)
     this.#k.hcSplit(pre, post, comb, mix, scale, base, nRows, hc, nIters, eps)
   }
 
   /** `out[r] = Σ_h pre[r,h] · streams[r,h]`. out [nRows, dim]; streams [nRows, hc, dim]. Spec §5. */
   hcCollapse(out: Tensor, streams: Tensor, pre: Tensor): void {
     const [nRows, hc, dim] = dims3(streams, "hcCollapse streams")
-    out.expect("hcCollapse out", [nRows, dim], "F32")
-    pre.expect("hcCollapse pre", [nRows, hc], "F32")
+    out.expect("hcCollapse out", "F32", nRows, dim)
+    pre.expect("hcCollapse pre", "F32", nRows, hc)
     this.#k.hcCollapse(out, streams, pre, nRows, hc, dim)
   }
 
@@ -126,9 +126,9 @@ export class Ops {
    *  streams [nRows, hc, dim]; y [nRows, dim]. Spec §5. */
   hcExpand(streams: Tensor, y: Tensor, post: Tensor, comb: Tensor): void {
     const [nRows, hc, dim] = dims3(streams, "hcExpand streams")
-    y.expect("hcExpand y", [nRows, dim], "F32")
-    post.expect("hcExpand post", [nRows, hc], "F32")
-    comb.expect("hcExpand comb", [nRows, hc, hc], "F32")
+    y.expect("hcExpand y", "F32", nRows, dim)
+    post.expect("hcExpand post", "F32", nRows, hc)
+    comb.expect("hcExpand comb", "F32", nRows, hc, hc)
     this.#k.hcExpand(streams, y, post, comb, nRows, hc, dim)
   }
 
@@ -136,8 +136,8 @@ export class Ops {
   hcHeadWeights(out: Tensor, mix: Tensor, scale: Tensor, base: Tensor, eps: number): void {
     const [nRows, hc] = dims2(out, "hcHeadWeights out")
     same(mix, out, "hcHeadWeights")
-    scale.expect("hcHeadWeights scale", [1], "F32")
-    base.expect("hcHeadWeights base", [hc], "F32")
+    scale.expect("hcHeadWeights scale", "F32", 1)
+    base.expect("hcHeadWeights base", "F32", hc)
     this.#k.hcHeadWeights(out, mix, scale, base, nRows, hc, eps)
   }
 
@@ -218,8 +218,8 @@ export class Ops {
     const [nSeqs, nSlots, width] = dims3(ring.k, "compress ring")
     const [ratio] = dims2(ape, "compress ape", undefined, width)
     if (width !== dim && width !== 2 * dim) throw new ShapeError(`compress: ${width} for ${dim}`)
-    k.expect("compress k", [nRows, width], "F32")
-    s.expect("compress s", [nRows, width], "F32")
+    k.expect("compress k", "F32", nRows, width)
+    s.expect("compress s", "F32", nRows, width)
     same(ring.s, ring.k, "compress ring")
     expectRows(rows, nRows)
     const overlap = width === dim ? 0 : 1
@@ -259,7 +259,7 @@ export class Ops {
     const [, topK] = dims2(sel, "indexTopK sel", nRows)
     const [nPages, , rowBytes] = dims3(pages.rows, "indexTopK pages")
     const [nSeqs, tableLen] = dims2(pages.table, "indexTopK table")
-    weights.expect("indexTopK weights", [nRows, nHeads], "F32")
+    weights.expect("indexTopK weights", "F32", nRows, nHeads)
     expectRows(rows, nRows)
     this.#k.indexTopK(
       sel,
@@ -306,8 +306,8 @@ export class Ops {
     const [nRows, nHeads, dim] = dims3(q, "attend q")
     const [ringSeqs, nSlots, rowBytes] = dims3(ring, "attend ring")
     same(out, q, "attend")
-    step.expect("attend step", [nRows, rowBytes])
-    sinks.expect("attend sinks", [nHeads], "F32")
+    step.expect("attend step", null, nRows, rowBytes)
+    sinks.expect("attend sinks", "F32", nHeads)
     expectRows(rows, nRows)
     const [nPages] = pages ? dims3(pages.rows, "attend pages", undefined, undefined, rowBytes) : [0]
     const [nSeqs, tableLen] = pages ? dims2(pages.table, "attend table") : [ringSeqs, 0]
@@ -351,8 +351,8 @@ export class Ops {
   ): void {
     const [nRows, nExperts] = dims2(logits, "routerTopK logits")
     const [, k] = dims2(sel, "routerTopK sel", nRows)
-    weights.expect("routerTopK weights", [nRows, k], "F32")
-    bias?.expect("routerTopK bias", [nExperts], "F32")
+    weights.expect("routerTopK weights", "F32", nRows, k)
+    bias?.expect("routerTopK bias", "F32", nExperts)
     this.#k.routerTopK(sel, weights, logits, bias, nRows, nExperts, k, scale)
   }
 
@@ -368,8 +368,8 @@ export class Ops {
   ): void {
     const [nRows, nExperts] = dims2(logits, "routerHash logits")
     const [vocab, k] = dims2(table, "routerHash table")
-    sel.expect("routerHash sel", [nRows, k], "I32")
-    weights.expect("routerHash weights", [nRows, k], "F32")
+    sel.expect("routerHash sel", "I32", nRows, k)
+    weights.expect("routerHash weights", "F32", nRows, k)
     expectRows(rows, nRows)
     this.#k.routerHash(sel, weights, logits, table, rows, nRows, nExperts, k, vocab, scale)
   }
@@ -389,9 +389,9 @@ export class Ops {
     const [nRows, k, ff] = dims3(out, "expertsGateUp out")
     const [nExperts, , dim] = dims3(gate, "expertsGateUp gate", undefined, ff)
     same(up, gate, "expertsGateUp up")
-    x.expect("expertsGateUp x", [nRows, dim], "F32")
-    sel.expect("expertsGateUp sel", [nRows, k], "I32")
-    weights.expect("expertsGateUp weights", [nRows, k], "F32")
+    x.expect("expertsGateUp x", "F32", nRows, dim)
+    sel.expect("expertsGateUp sel", "I32", nRows, k)
+    weights.expect("expertsGateUp weights", "F32", nRows, k)
     this.#k.expertsGateUp(
       out,
       x,
@@ -414,8 +414,8 @@ export class Ops {
   expertsDown(out: Tensor, h: Tensor, down: Tensor, sel: Tensor): void {
     const [nRows, k, ff] = dims3(h, "expertsDown h")
     const [nExperts, dim] = dims3(down, "expertsDown down", undefined, undefined, ff)
-    out.expect("expertsDown out", [nRows, dim], "F32")
-    sel.expect("expertsDown sel", [nRows, k], "I32")
+    out.expect("expertsDown out", "F32", nRows, dim)
+    sel.expect("expertsDown sel", "I32", nRows, k)
     this.#k.expertsDown(out, h, down, sel, nRows, k, nExperts, dim, ff, typeId(down.type))
   }
 
@@ -458,10 +458,10 @@ export class Ops {
   ): void {
     const [nRows, vocab] = dims2(logits, "candidates logits")
     const [, limit] = dims2(ids, "candidates ids", nRows)
-    info.expect("candidates info", [nRows, CANDIDATE_WORDS], "I32")
-    values.expect("candidates values", [nRows, limit], "F32")
-    mask?.expect("candidates mask", [nRows, Math.ceil(vocab / 32)], "I32")
-    delta.expect("candidates delta", [nRows], "F32")
+    info.expect("candidates info", "I32", nRows, CANDIDATE_WORDS)
+    values.expect("candidates values", "F32", nRows, limit)
+    mask?.expect("candidates mask", "I32", nRows, Math.ceil(vocab / 32))
+    delta.expect("candidates delta", "F32", nRows)
     assert(bias !== null || nBias === 0, "candidates: a bias count without a bias")
     this.#k.candidates(info, ids, values, logits, mask, delta, bias, nRows, vocab, limit, nBias)
   }

@@ -6,8 +6,8 @@ import type { Tensor } from "./tensor.ts"
 export const ROW_WORDS = 5
 
 export function dims2(t: Tensor, what: string, d0?: number, d1?: number): [number, number] {
-  const [a, b] = t.dims
-  if (t.dims.length !== 2 || (d0 ?? a) !== a || (d1 ?? b) !== b)
+  const d = t.dims
+  if (d.length !== 2 || (d0 ?? d[0]) !== d[0] || (d1 ?? d[1]) !== d[1])
     throw new ShapeError(`${what} is [${t.dims}], expected [${d0 ?? "any"}, ${d1 ?? "any"}]`)
   return t.dims as unknown as [number, number]
 }
@@ -19,19 +19,21 @@ export function dims3(
   d1?: number,
   d2?: number,
 ): [number, number, number] {
-  const [a, b, c] = t.dims
-  if (t.dims.length !== 3 || (d0 ?? a) !== a || (d1 ?? b) !== b || (d2 ?? c) !== c)
+  const d = t.dims
+  if (d.length !== 3 || (d0 ?? d[0]) !== d[0] || (d1 ?? d[1]) !== d[1] || (d2 ?? d[2]) !== d[2])
     throw new ShapeError(
       `${what} is [${t.dims}], expected [${d0 ?? "any"}, ${d1 ?? "any"}, ${d2 ?? "any"}]`,
     )
   return t.dims as unknown as [number, number, number]
 }
 
+const last = (t: Tensor) => t.dims[t.dims.length - 1]
+
 export function same(a: Tensor, b: Tensor, what: string): void {
-  if (a.size !== b.size || a.type !== b.type || a.dims.at(-1) !== b.dims.at(-1))
+  if (a.size !== b.size || a.type !== b.type || last(a) !== last(b))
     throw new ShapeError(`${what}: [${a.dims}] ${a.type} beside [${b.dims}] ${b.type}`)
 }
 
 export function expectRows(rows: Tensor, nRows: number): void {
-  rows.expect("rows", [nRows, ROW_WORDS], "I32")
+  rows.expect("rows", "I32", nRows, ROW_WORDS)
 }

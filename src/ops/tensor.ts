@@ -105,11 +105,14 @@ export class Tensor {
     ])
   }
 
-  /** Throws unless the dims are these (and the type, where given). */
-  expect(what: string, dims: readonly number[], type?: TensorType): void {
-    const same = dims.length === this.dims.length && dims.every((d, i) => d === this.dims[i])
-    if (!same) throw new ShapeError(`${what} is [${this.dims}], expected [${dims}]`)
-    if (type !== undefined && type !== this.type)
+  /** Throws unless type (where not null) and dims are these. Takes no arrays: it runs some thousand
+   *  times a token. */
+  expect(what: string, type: TensorType | null, d0: number, d1?: number, d2?: number): void {
+    const d = this.dims
+    const n = d1 === undefined ? 1 : d2 === undefined ? 2 : 3
+    if (d.length !== n || d[0] !== d0 || (n > 1 && d[1] !== d1) || (n > 2 && d[2] !== d2))
+      throw new ShapeError(`${what} is [${d}], expected [${[d0, d1, d2].slice(0, n)}]`)
+    if (type !== null && type !== this.type)
       throw new ShapeError(`${what} is ${this.type}, expected ${type}`)
   }
 }
