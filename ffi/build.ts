@@ -159,7 +159,11 @@ async function run(command: string[]): Promise<{ code: number; output: string }>
 async function mustRun(command: string[]): Promise<void> {
   const { code, output } = await run(command)
   if (code === 0) return
-  const end = output.trim().split("\n").slice(-30).join("\n")
+  const lines = output
+    .trim()
+    .split("\n")
+    .map((line) => line.slice(0, 200)) // whole command lines
+  const end = lines.slice(-30).join("\n")
   throw new NativeError(`Cannot build the native kernels: ${command[0]} ended with ${code}\n${end}`)
 }
 

@@ -25,6 +25,7 @@ export function places(): Place[] {
     ["your models", join(home, "models")],
     ["history of the chat", join(home, "history")],
     ["KV cache", join(cache, "kv")],
+    ["models of the bench", join(cache, "synthetic")],
     ["native library", join(ROOT, "zig-out")],
     ["build cache", join(ROOT, ".zig-cache")],
     ["packages", join(ROOT, "node_modules")],

@@ -12,7 +12,16 @@ describe("ds4", () => {
     expect((await ds4(["--version"])).out).toBe(`ds4 ${packageJson.version}\n`)
     const all = await ds4(["--help"])
     expect(all.code).toBe(0)
-    const commands = ["chat", "batch", "tokenize", "inspect", "logits", "perplexity", "doctor"]
+    const commands = [
+      "chat",
+      "batch",
+      "tokenize",
+      "inspect",
+      "logits",
+      "perplexity",
+      "bench",
+      "doctor",
+    ]
     for (const command of commands) expect(all.out).toContain(`\n  ${command}`)
     const helps = await Promise.all(commands.map((c) => ds4([c, "--help"])))
     for (const { out, code } of helps) {

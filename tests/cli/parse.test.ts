@@ -121,6 +121,7 @@ describe("the table of options", () => {
       "inspect",
       "logits",
       "perplexity",
+      "bench",
       "doctor",
     ]) {
       const options = optionsOf(command)
