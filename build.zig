@@ -21,11 +21,13 @@ const Variant = struct { name: []const u8, cpu: ?*const std.Target.Cpu.Model = n
 const x64_variants = [_]Variant{
     .{ .name = "scalar" },
     .{ .name = "avx2", .cpu = &std.Target.x86.cpu.x86_64_v3 },
+    .{ .name = "avx512", .cpu = &std.Target.x86.cpu.x86_64_v4, .add = std.Target.x86.featureSet(&.{ .avx512vbmi, .avx512vnni, .gfni }) },
 };
 const arm64_variants = [_]Variant{
     .{ .name = "scalar" },
     .{ .name = "neon" },
     .{ .name = "neon_dotprod", .add = std.Target.aarch64.featureSet(&.{.dotprod}) },
+    .{ .name = "neon_i8mm", .add = std.Target.aarch64.featureSet(&.{ .dotprod, .i8mm }) },
 };
 
 const Ship = struct { dir: []const u8, query: std.Target.Query };

@@ -46,6 +46,11 @@ static const ds4_kernels *find_kernels(const char *isa) {
 
 static void fill_tables(ds4_tables *t, const uint64_t *iq2_grid) {
   if (iq2_grid) memcpy(t->grid, iq2_grid, sizeof t->grid);
+  for (uint32_t i = 0; i < 256; i++)
+    for (uint32_t k = 0; k < 8; k++) {
+      const uint32_t level = t->grid[i] >> 8 * k & 255; /* 8, 25 or 43 */
+      t->grid_codes[i] |= (uint16_t)((level > 8) + (level > 25)) << 2 * k;
+    }
   for (int e = 0; e < 255; e++) t->half_e8m0[e] = ldexpf(1, e - 128);
   t->half_e8m0[255] = __builtin_nanf("");
 }

@@ -23,6 +23,7 @@ extern const ds4_kernels ds4_kernels_scalar;
 #if defined(__x86_64__)
 
 extern const ds4_kernels ds4_kernels_avx2;
+extern const ds4_kernels ds4_kernels_avx512;
 
 static bool has(uint32_t reg, uint32_t bits) { return (reg & bits) == bits; }
 
@@ -44,32 +45,52 @@ static bool has_avx2(void) {
   return __get_cpuid(0x80000001u, &a, &b, &c, &d) && has(c, 1u << 0 | 1u << 5);
 }
 
+/* x86-64-v4: AVX-512 F, CD, BW, DQ, VL; and VBMI, VNNI, GFNI. */
+static bool has_avx512(void) {
+  uint32_t a, b, c, d;
+  if (!has_avx2() || !has(xcr0(), 0xe6) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  return has(b, 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31) &&
+         has(c, 1u << 1 | 1u << 8 | 1u << 11);
+}
+
 static const variant rows[] = {
     {&ds4_kernels_scalar, always},
     {&ds4_kernels_avx2, has_avx2},
+    {&ds4_kernels_avx512, has_avx512},
 };
 
 #else
 
 extern const ds4_kernels ds4_kernels_neon;
 extern const ds4_kernels ds4_kernels_neon_dotprod;
+extern const ds4_kernels ds4_kernels_neon_i8mm;
 
-static bool has_dotprod(void) {
+/* A bit of AT_HWCAP or AT_HWCAP2, or a name of sysctl. */
+static bool has_feature(unsigned long hwcap, unsigned long hwcap2, const char *name) {
 #if defined(__linux__)
-  return (getauxval(AT_HWCAP) & 1ul << 20) != 0; /* HWCAP_ASIMDDP */
+  (void)name;
+  return (getauxval(AT_HWCAP) & hwcap) == hwcap && (getauxval(AT_HWCAP2) & hwcap2) == hwcap2;
 #elif defined(__APPLE__)
+  (void)hwcap, (void)hwcap2;
   int yes = 0;
   size_t size = sizeof yes;
-  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &yes, &size, NULL, 0) == 0 && yes;
+  return sysctlbyname(name, &yes, &size, NULL, 0) == 0 && yes;
 #else
+  (void)hwcap, (void)hwcap2, (void)name;
   return false;
 #endif
+}
+
+static bool has_dotprod(void) { return has_feature(1ul << 20, 0, "hw.optional.arm.FEAT_DotProd"); }
+static bool has_i8mm(void) {
+  return has_dotprod() && has_feature(0, 1ul << 13, "hw.optional.arm.FEAT_I8MM");
 }
 
 static const variant rows[] = {
     {&ds4_kernels_scalar, always},
     {&ds4_kernels_neon, always},
     {&ds4_kernels_neon_dotprod, has_dotprod},
+    {&ds4_kernels_neon_i8mm, has_i8mm},
 };
 
 #endif

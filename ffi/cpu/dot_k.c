@@ -27,23 +27,35 @@ DS4_INLINE i16x16 spread_scale(u8x32 v, const uint32_t g) {
 }
 
 /* Σ of a super-block's scaled codes times x, to be summed over the lanes. */
-DS4_INLINE i32x8 dot_super(uint32_t type, const ds4_tables *t, const uint8_t *w,
-                           const iq2_words *words, const int8_t *x) {
-  i32x8 acc = {0};
-  u8x32 scales = {0};
-  if (type != DS4_IQ2_XXS) scales = twice(super_scales(type, w));
+DS4_INLINE i32x8 super_sum(uint32_t type, const uint8_t *w, const int8_t *x) {
+  const u8x32 scales = twice(super_scales(type, w));
+  i32x8 sum = {0};
   DS4_UNROLL
-  for (uint32_t g = 0; g < 8; g++) {
-    i8x32 xq = DS4_LOAD(i8x32, x + 32 * g);
-    i16x16 scale;
-    if (type == DS4_IQ2_XXS) {
-      xq = with_sign(xq, iq2_signs(words->minus[g]));
-      scale = (i16x16)splat_bytes(words->scale + g);
-    } else scale = spread_scale(scales, g);
-    acc = dot32_scaled(acc, super_codes(type, t, w, g), xq, scale);
-  }
-  return acc;
+  for (uint32_t g = 0; g < 8; g++)
+    sum = dot32_scaled(sum, super_codes(type, NULL, w, g), DS4_LOAD(i8x32, x + 32 * g),
+                       spread_scale(scales, g));
+  return sum;
 }
+
+/* The same of the super-blocks at `at` of n_w ≤ ROWS rows of IQ2_XXS. An instruction set may have its
+ * own way. */
+#if !defined(DS4_HAS_IQ2_SUMS)
+DS4_INLINE void iq2_sums(const ds4_tables *t, const uint8_t *const *w, uint64_t at,
+                         const uint32_t n_w, const int8_t *x, i32x8 *sum) {
+  iq2_words words[ROWS]; /* of all rows first: they take a while to come back from memory */
+  for (uint32_t r = 0; r < n_w; r++) iq2_read(w[r] + at, words + r);
+  DS4_NO_UNROLL
+  for (uint32_t r = 0; r < n_w; r++) {
+    i32x8 acc = {0};
+    DS4_UNROLL
+    for (uint32_t g = 0; g < 8; g++)
+      acc = dot32_scaled(acc, super_codes(DS4_IQ2_XXS, t, w[r] + at, g),
+                         with_sign(DS4_LOAD(i8x32, x + 32 * g), iq2_signs(words[r].minus[g])),
+                         (i16x16)splat_bytes(words[r].scale + g));
+    sum[r] = acc;
+  }
+}
+#endif
 
 /* out[r] = dot(row w[r], x). */
 DS4_INLINE void dot_four(uint32_t type, const ds4_tables *t, const uint8_t *const w[ROWS],
@@ -53,16 +65,14 @@ DS4_INLINE void dot_four(uint32_t type, const ds4_tables *t, const uint8_t *cons
     const uint64_t at = (uint64_t)b * super_bytes(type);
     i32x8 acc[ROWS], min[ROWS];
     f32x4 d, dmin;
-    iq2_words words[ROWS];
-    if (type == DS4_IQ2_XXS) /* for all rows first: it takes a while to come back from memory */
-      for (uint32_t r = 0; r < ROWS; r++) iq2_read(w[r] + at, words + r);
+    if (type == DS4_IQ2_XXS) iq2_sums(t, w, at, ROWS, x->q + b * 256, acc);
     DS4_NO_UNROLL
     for (uint32_t r = 0; r < ROWS; r++) {
       const uint8_t *block = w[r] + at;
       const uint8_t *next = w[0] + ((uint64_t)b * ROWS + r) * super_bytes(type) + DS4_AHEAD;
       prefetch(next);
       prefetch(next + super_bytes(type) - 1);
-      acc[r] = dot_super(type, t, block, words + r, x->q + b * 256);
+      if (type != DS4_IQ2_XXS) acc[r] = super_sum(type, block, x->q + b * 256);
       d[r] = super_scale(type, block);
       if (!has_minimums(type)) continue;
       min[r] = dot16(super_mins(type, block), DS4_LOAD(i16x16, x->sums + b * 16));

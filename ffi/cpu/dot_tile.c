@@ -20,10 +20,15 @@ typedef struct {
 
 typedef float sums[SUMS][TILE_W];
 
-/* What is added to codes to make them ≥ 0, and taken off again by sums of x. Q8_0 stays signed. */
+/* What is added to codes to make them ≥ 0, and taken off again by sums of x. Where a code cannot be
+ * any byte, Q8_0 stays signed. */
 DS4_INLINE int offset_of(uint32_t type) {
+  if (type == DS4_Q8_0) return DS4_WIDE_CODES ? 128 : 0;
   return type == DS4_IQ2_XXS ? 43 : type == DS4_MXFP4 ? 12 : 0;
 }
+
+/* Whether scales are multiplied into the codes of a tile: Q2_K, 15 · 3 at most. */
+DS4_INLINE bool is_scaled(uint32_t type) { return DS4_WIDE_CODES && type == DS4_Q2_K; }
 
 DS4_INLINE i8x32 splat_i8(int v) { return (i8x32){0} + (int8_t)v; }
 
@@ -60,6 +65,8 @@ DS4_INLINE void unpack_super(uint32_t type, const ds4_tables *tables, const uint
   t->d[1][r] = -super_min_scale(type, w);
   const u8x16 scales = super_scales(type, w);
   const i16x16 mins = super_mins(type, w);
+  if (is_scaled(type))
+    for (uint32_t i = 0; i < TILE_K; i++) codes[i] = (int8_t)(codes[i] * scales[i / 16]);
   for (uint32_t s = 0; s < 16; s++) {
     if (type == DS4_Q2_K) t->scale[s][r][0] = t->scale[s][r][1] = scales[s];
     else if (s % 2 == 0) t->scale[s / 2][r][0] = t->scale[s / 2][r][1] = scales[s];
@@ -112,24 +119,46 @@ DS4_INLINE void add_total(float *at, i32x8 total, f32x8 d) {
   ds4_store_f32x8(at, fma8(__builtin_convertvector(total, f32x8), d, DS4_LOAD(f32x8, at)));
 }
 
+/* acc[b] += scale · (8 weight rows · x[b]) over n_steps of 4 elements; w as offset_of says. */
+DS4_INLINE void times_steps(uint32_t type, i32x8 *acc, const i8x32 *w, const int8_t *const *x,
+                            const uint32_t n_x, const uint32_t n_steps, i16x16 scale) {
+  const bool scaled = ds4_type(type).block == 256 && !is_scaled(type);
+  uint32_t b = 0;
+#if defined(DS4_HAS_TILE_TWO)
+  DS4_UNROLL
+  for (; b + 2 <= n_x; b += 2) {
+    i32x8 sum[2];
+    tile_two(w, x[b], x[b + 1], n_steps, sum);
+    for (uint32_t i = 0; i < 2; i++) acc[b + i] += scaled ? sum[i] * ((i32x8)scale >> 16) : sum[i];
+  }
+#endif
+  DS4_UNROLL
+  for (; b < n_x; b++) {
+    if (type == DS4_IQ2_XXS) acc[b] = tile_unsigned(acc[b], w, x[b], n_steps, scale);
+    else if (scaled) acc[b] = tile_small(acc[b], w, x[b], n_steps, scale);
+    else if (offset_of(type) || is_scaled(type)) acc[b] = tile_plain(acc[b], w, x[b], n_steps);
+    else acc[b] += tile_signed(w, x[b], n_steps);
+  }
+}
+
 /* Lanes [o, o + 8) of n blocks, the first of which is block `at` of x, with n_x rows. */
 DS4_INLINE void times_blocks(uint32_t type, const tile *t, uint32_t o, uint32_t n, const ds4_x *x,
                              const uint32_t n_x, uint32_t at, sums *s) {
+  const uint32_t steps = type == DS4_MXFP4 ? 4 : 8;
   for (uint32_t g = 0; g < n; g++) {
     const f32x8 d = DS4_LOAD(f32x8, &t->d[g][o]);
+    const int8_t *xq[TILE_X];
+    i32x8 total[TILE_X];
     i8x32 w[8];
+    for (uint32_t b = 0; b < n_x; b++) total[b] = (i32x8){0} - offset_of(type) * x[b].sums[at + g];
     for (uint32_t k = 0; k < 8; k++) w[k] = DS4_LOAD(i8x32, t->codes[8 * g + k][o]);
     DS4_UNROLL
-    for (uint32_t b = 0; b < n_x; b++) {
-      const int8_t *xq = x[b].q + (at + g) * 32;
-      i32x8 total;
-      if (type == DS4_MXFP4) {
-        const i16x16 one = (i16x16){0} + (int16_t)1;
-        total = (i32x8){0} - offset_of(type) * x[b].sums[at + g];
-        total = tile_small(tile_small(total, w, xq, 4, one), w + 4, xq + 16, 4, one);
-      } else total = tile_signed(w, xq, 8);
-      add_total(&s[b][g % SUMS][o], total, d * splat8(x[b].d[at + g]));
+    for (uint32_t k = 0; k < 8; k += steps) {
+      for (uint32_t b = 0; b < n_x; b++) xq[b] = x[b].q + (at + g) * 32 + 4 * k;
+      times_steps(type, total, w + k, xq, n_x, steps, (i16x16){0});
     }
+    for (uint32_t b = 0; b < n_x; b++)
+      add_total(&s[b][g % SUMS][o], total[b], d * splat8(x[b].d[at + g]));
   }
 }
 
@@ -140,13 +169,11 @@ DS4_INLINE void times_super(uint32_t type, const tile *t, uint32_t o, const ds4_
   i32x8 acc[TILE_X] = {{0}}, min[TILE_X] = {{0}};
   for (uint32_t k = 0; k < TILE_K / 4; k += steps) {
     const i16x16 scale = DS4_LOAD(i16x16, t->scale[k / steps][o]);
+    const int8_t *xq[TILE_X];
     i8x32 w[8];
     for (uint32_t i = 0; i < steps; i++) w[i] = DS4_LOAD(i8x32, t->codes[k + i][o]);
-    for (uint32_t b = 0; b < n_x; b++) {
-      const int8_t *xq = x[b].q + at * 256 + 4 * k;
-      acc[b] = type == DS4_IQ2_XXS ? tile_unsigned(acc[b], w, xq, steps, scale)
-                                   : tile_small(acc[b], w, xq, steps, scale);
-    }
+    for (uint32_t b = 0; b < n_x; b++) xq[b] = x[b].q + at * 256 + 4 * k;
+    times_steps(type, acc, w, xq, n_x, steps, scale);
   }
   for (uint32_t j = 0; j < TILE_K / 32; j++) {
     const i16x16 m = DS4_LOAD(i16x16, t->min[j][o]);

@@ -104,7 +104,6 @@ static void prepare_key(const uint8_t *row, uint32_t dim, index_key *k) {
 /* score[t] += weight · max(0, q · key t) for heads [h, h + 8). */
 DS4_INLINE void score_heads(const index_query *q, uint32_t h, const index_key *keys,
                             f32x8 score[KEYS]) {
-  const i16x16 one = (i16x16){0} + (int16_t)1;
   f32x8 dot[KEYS] = {{0}};
   for (uint32_t b = 0; b < q->blocks; b++) {
     const f32x8 d = DS4_LOAD(f32x8, q->d + b * q->heads + h);
@@ -114,7 +113,7 @@ DS4_INLINE void score_heads(const index_query *q, uint32_t h, const index_key *k
     DS4_UNROLL
     for (uint32_t t = 0; t < KEYS; t++) {
       const i32x8 bias = (i32x8){0} + keys[t].bias[b];
-      const i32x8 total = tile_small(bias, w, keys[t].codes + 32 * b, 8, one);
+      const i32x8 total = tile_plain(bias, w, keys[t].codes + 32 * b, 8);
       dot[t] = fma8(__builtin_convertvector(total, f32x8), d * keys[t].d[b], dot[t]);
     }
   }

@@ -15,10 +15,13 @@
  *   join4           four numbers from four places
  *   totals          Σ of the lanes of four vectors
  *
- * A tile holds 8 weight rows side by side: w[s] has elements 4s to 4s + 3 of each, x is one row.
- *   tile_small      acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j], for w ≥ 0, n_steps · w · |x| < 2^14
- *   tile_unsigned   the same, for 0 ≤ w ≤ 127
- *   tile_signed     Σ_s Σ_j w[s][4i + j] · x[4s + j] */
+ * A tile holds 8 weight rows side by side: w[s] has elements 4s to 4s + 3 of each, x is one row. These
+ * give acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j]:
+ *   tile_small      for w ≥ 0 and n_steps · w · |x| < 2^14
+ *   tile_unsigned   for 0 ≤ w ≤ 127
+ *   tile_plain      as tile_small with scale 1; for any bytes, taken as unsigned, if DS4_WIDE_CODES
+ *   tile_signed     for any w, with scale 1 and acc 0
+ *   tile_two        if DS4_HAS_TILE_TWO: tile_signed of two rows of x */
 #ifndef DS4_SIMD_H
 #define DS4_SIMD_H
 

@@ -1,4 +1,5 @@
-/* x86-64-v3: AVX2, FMA, F16C.
+/* x86-64-v3: AVX2, FMA, F16C. Where the 512-bit float instructions and the byte dot products of VNNI
+ * are (simd_avx512.h), it uses them.
  * cc: -march=x86-64-v3 */
 #if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
 #error "the avx2 variant is not compiled for x86-64-v3"
@@ -8,6 +9,20 @@
 DS4_INLINE f32x8 fma8(f32x8 a, f32x8 b, f32x8 c) {
   return (f32x8)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
+
+#if defined(__AVX512F__)
+
+DS4_INLINE f32x16 fma16(f32x16 a, f32x16 b, f32x16 c) {
+  return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+DS4_INLINE f32x16 widen_f16(const void *p) {
+  return (f32x16)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+DS4_INLINE f32x16 widen_f16_lanes(u16x16 h) { return (f32x16)_mm512_cvtph_ps((__m256i)h); }
+
+#else
 
 typedef union {
   f32x16 whole;
@@ -35,6 +50,8 @@ DS4_INLINE f32x16 widen_f16_lanes(u16x16 h) {
   return v.whole;
 }
 
+#endif
+
 DS4_INLINE float f16_at(const void *p) {
   uint16_t h;
   memcpy(&h, p, sizeof h);
@@ -51,8 +68,12 @@ DS4_INLINE i32x8 dot32_scaled(i32x8 acc, i8x32 w, i8x32 x, i16x16 scale) {
 DS4_INLINE i32x8 dot32(i8x32 w, i8x32 x) {
   const __m256i magnitude = _mm256_abs_epi8((__m256i)w);
   const __m256i signed_x = _mm256_sign_epi8((__m256i)x, (__m256i)w);
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+  return (i32x8)_mm256_dpbusd_epi32(_mm256_setzero_si256(), magnitude, signed_x);
+#else
   const __m256i pairs = _mm256_maddubs_epi16(magnitude, signed_x);
   return (i32x8)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#endif
 }
 
 DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
@@ -91,6 +112,28 @@ DS4_INLINE __m256i avx2_spread4(const int8_t *x) {
   return _mm256_set1_epi32(four);
 }
 
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+
+/* A code may be any byte: sums of four products go straight to 32 bits. */
+#define DS4_WIDE_CODES 1
+
+DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  __m256i sum = (__m256i)acc;
+  for (uint32_t s = 0; s < n_steps; s++)
+    sum = _mm256_dpbusd_epi32(sum, (__m256i)w[s], avx2_spread4(x + 4 * s));
+  return (i32x8)sum;
+}
+
+DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
+                               i16x16 scale) {
+  return acc + tile_plain((i32x8){0}, w, x, n_steps) * ((i32x8)scale >> 16);
+}
+#define tile_small tile_unsigned
+
+#else
+
+#define DS4_WIDE_CODES 0
+
 /* n_steps pairs of products fit 16 bits. */
 DS4_INLINE i32x8 tile_small(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
                             i16x16 scale) {
@@ -107,6 +150,12 @@ DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const
                                     (__m256i)scale);
   return acc;
 }
+
+DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  return tile_small(acc, w, x, n_steps, (i16x16)_mm256_set1_epi16(1));
+}
+
+#endif
 
 DS4_INLINE i32x8 tile_signed(const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
   i32x8 acc = {0};

@@ -140,3 +140,34 @@ DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const
   return acc + tile_signed(w, x, n_steps) * ((i32x8)scale >> 16);
 }
 #define tile_small tile_unsigned
+#define DS4_WIDE_CODES 0
+DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  return acc + tile_signed(w, x, n_steps);
+}
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+
+/* The matrix instruction multiplies 2 rows of 8 by 2 rows of 8. */
+#define DS4_HAS_TILE_TWO
+DS4_INLINE void tile_two(const i8x32 *w, const int8_t *x0, const int8_t *x1, const uint32_t n_steps,
+                         i32x8 sum[2]) {
+  int32x4_t acc[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+  for (uint32_t s = 0; s < n_steps; s += 2) {
+    neon_i8x32 a = {w[s]}, b = {w[s + 1]};
+    const int8x16_t x = vcombine_s8(vld1_s8(x0 + 4 * s), vld1_s8(x1 + 4 * s));
+    for (int i = 0; i < 2; i++) {
+      const int32x4_t p = vreinterpretq_s32_s8(a.part[i]), q = vreinterpretq_s32_s8(b.part[i]);
+      acc[2 * i] = vmmlaq_s32(acc[2 * i], vreinterpretq_s8_s32(vzip1q_s32(p, q)), x);
+      acc[2 * i + 1] = vmmlaq_s32(acc[2 * i + 1], vreinterpretq_s8_s32(vzip2q_s32(p, q)), x);
+    }
+  }
+  neon_i32x8 first, second;
+  for (int i = 0; i < 2; i++) {
+    first.part[i] = vuzp1q_s32(acc[2 * i], acc[2 * i + 1]);
+    second.part[i] = vuzp2q_s32(acc[2 * i], acc[2 * i + 1]);
+  }
+  sum[0] = first.whole;
+  sum[1] = second.whole;
+}
+
+#endif

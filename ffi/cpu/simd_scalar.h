@@ -111,3 +111,7 @@ DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const
   return acc + tile_signed(w, x, n_steps) * ((i32x8)scale >> 16);
 }
 #define tile_small tile_unsigned
+#define DS4_WIDE_CODES 0
+DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  return acc + tile_signed(w, x, n_steps);
+}
