@@ -84,7 +84,10 @@ export function kernelSpecs(): KernelSpec[] {
     ...MATRICES.flatMap(([type, what, nOut, nIn, groups = 1]) =>
       ROWS.map((rows) => matmulSpec(type, what, nOut, nIn, groups, rows)),
     ),
-    ...EXPERT_TYPES.flatMap(([op, type]) => ROWS.map((rows) => expertSpec(op, type, rows))),
+    ...EXPERT_TYPES.flatMap(([op, type]) => [
+      ...ROWS.map((rows) => expertSpec(op, type, rows, s.nExperts)),
+      expertSpec(op, type, BUSY.rows, BUSY.among),
+    ]),
     ...ATTENTION.flatMap(([ratio, context]) =>
       ROWS.map((rows) => attendSpec(ratio, context, rows)),
     ),
@@ -126,24 +129,32 @@ function matmulSpec(
   }
 }
 
+/** A long prompt: 48 rows for each expert that is chosen. */
+const BUSY = { rows: 64, among: 8 }
 /** Choices of experts that calls take in turn. */
 const CHOICES = 12
 
-function expertSpec(op: "expertsGateUp" | "expertsDown", type: GgmlType, rows: number): KernelSpec {
+/** `rows` tokens that choose among the first experts. */
+function expertSpec(
+  op: "expertsGateUp" | "expertsDown",
+  type: GgmlType,
+  rows: number,
+  among: number,
+): KernelSpec {
   const isUp = op === "expertsGateUp"
   const [nOut, nIn] = isUp ? [s.expertDim, s.dim] : [s.dim, s.expertDim]
   const k = s.nExpertsUsed
   return {
     op,
     type,
-    what: `${k} of ${s.nExperts}, ${nIn} → ${nOut}`,
+    what: `${k} of ${among}, ${nIn} → ${nOut}`,
     rows,
     arithmetic: "int8",
     prepare(f, pool) {
       const weights = pool.experts(type, [s.nExperts, nOut, nIn], isUp ? 2 : 1)
       const nExperts = weights[0]!.dims[0]!
       const chosen = Array.from({ length: CHOICES }, () =>
-        Array.from({ length: rows }, () => f.rand.pick(k, nExperts)).flat(),
+        Array.from({ length: rows }, () => f.rand.pick(k, Math.min(among, nExperts))).flat(),
       )
       const sels = chosen.map((ids) => f.ints([rows, k], ids))
       const distinct = chosen.reduce((n, ids) => n + new Set(ids).size, 0) / CHOICES
