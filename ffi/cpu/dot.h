@@ -42,8 +42,10 @@ typedef void ds4_dot_fn(const ds4_dot *d);
 /* Bytes between the weights that are read and those that are asked for, where rows stream by from
  * memory: the processor's own guesses end at every page and every 4th stream. */
 #define DS4_AHEAD 4096
-/* Activation rows from which a tile of unpacked weights pays. */
-#define DS4_TILE_ROWS 4
+/* Activation rows from which a tile pays: where one row is slow for its unpacking, sooner. */
+static inline uint32_t tile_rows(uint32_t type) {
+  return type == DS4_IQ2_XXS || type == DS4_MXFP4 ? 2 : type == DS4_Q4_K ? 5 : 3;
+}
 
 /* Quantized weights of `type` with n_x ≥ 1 rows, by tiles. */
 void DS4_FN(dot_tile)(uint32_t type, const ds4_dot *d);

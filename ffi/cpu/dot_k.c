@@ -89,7 +89,7 @@ DS4_INLINE void dot_four(uint32_t type, const ds4_tables *t, const uint8_t *cons
 }
 
 DS4_INLINE void dot_rows(uint32_t type, const ds4_dot *d) {
-  if (d->n_x >= DS4_TILE_ROWS) {
+  if (d->n_x >= tile_rows(type)) {
     DS4_FN(dot_tile)(type, d);
     return;
   }
