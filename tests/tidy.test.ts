@@ -24,8 +24,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   session: ["model", "ops", "gguf", "ffi"],
   generate: ["session", "tokenizer", "chat", "model", "gguf", "ops"],
   engine: ["generate", "session"],
+  server: ["engine", "generate", "session", "tokenizer", "chat"],
   tools: [...ALL, "ffi", "cli"],
-  cli: [...ALL, "engine", "tools"],
+  cli: [...ALL, "engine", "server", "tools"],
   ffi: ["gguf"],
 }
 

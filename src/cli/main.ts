@@ -32,6 +32,15 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       'echo \'{"messages":[{"role":"user","content":"Hello"}],"max_tokens":50}\' | ds4 batch -',
     ],
   },
+  serve: {
+    usage: "serve", nArguments: 0, load: () => import("./serve.ts"),
+    help: "Answer OpenAI clients over HTTP",
+    examples: [
+      "ds4 serve",
+      "ds4 serve --port 9000 --parallel 8 --ctx 65536",
+      "DS4_API_KEY=… ds4 serve --host 0.0.0.0",
+    ],
+  },
   tokenize: {
     usage: "tokenize [text]", nArguments: Infinity, load: () => import("./tokenize.ts"),
     help: "Show the tokens of a text, or of conversations",

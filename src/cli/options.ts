@@ -44,7 +44,7 @@ export interface NumberRange {
 const whole = (min: number, max: number): NumberRange => ({ kind: "whole", min, max })
 const decimal = (min: number, max: number): NumberRange => ({ kind: "decimal", min, max })
 
-const RUN_COMMANDS = ["chat", "batch", "logits", "perplexity"]
+const RUN_COMMANDS = ["chat", "batch", "serve", "logits", "perplexity"]
 const READ_COMMANDS = [...RUN_COMMANDS, "bench", "doctor", "inspect", "tokenize"]
 const ANSWER_COMMANDS = ["chat", "batch"]
 const EVERY_COMMAND = [...READ_COMMANDS, ""]
@@ -92,7 +92,10 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "json", commands: ["chat", "inspect", "tokenize", "perplexity", "doctor"], help: "output for programs" },
   { name: "model", alias: ["-m"], value: "FILE", env: "DS4_MODEL", absent: "~/.ds4/models, then ds4-mini", commands: READ_COMMANDS, help: "GGUF file" },
   { name: "ctx", alias: ["-c"], value: "N", env: "DS4_CTX", number: whole(1, 2 ** 24), absent: { "": "32768, or the largest that fits", batch: "what the requests need", logits: "the number of ids", perplexity: "4096", inspect: "memory is not reported" }, commands: [...RUN_COMMANDS, "doctor", "inspect"], help: "context in tokens" },
-  { name: "parallel", value: "N", env: "DS4_PARALLEL", number: whole(1, 256), absent: "8", commands: ["batch"], help: "requests decoded together" },
+  { name: "parallel", value: "N", env: "DS4_PARALLEL", number: whole(1, 256), absent: { batch: "8", serve: "4" }, commands: ["batch", "serve"], help: "requests decoded together" },
+  { name: "host", value: "NAME", env: "DS4_HOST", absent: "127.0.0.1", commands: ["serve"], help: "address to listen on; other than loopback needs an --api-key" },
+  { name: "port", value: "N", env: "DS4_PORT", number: whole(0, 65_535), absent: "8000", commands: ["serve"], help: "port to listen on; 0: any that is free" },
+  { name: "apiKey", value: "KEY", env: "DS4_API_KEY", absent: "none", commands: ["serve"], help: "key that requests must carry" },
   { name: "chunk", value: "N", env: "DS4_CHUNK", number: whole(1, 4096), absent: "512", commands: ["logits", "perplexity", "bench"], help: "rows of a step" },
   { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: whole(1, 1024), absent: "one per physical core", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "CPU threads" },
   { name: "backend", value: "NAME", sets: { "--cpu": "cpu", "--cuda": "cuda", "--metal": "metal" }, env: "DS4_BACKEND", choices: ["cpu", "reference"], refused: { cuda: NOT_YET, metal: NOT_YET }, absent: "cpu", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "cpu, or reference (slow, exact)" },

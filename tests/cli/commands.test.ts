@@ -15,6 +15,7 @@ describe("ds4", () => {
     const commands = [
       "chat",
       "batch",
+      "serve",
       "tokenize",
       "inspect",
       "logits",

@@ -117,6 +117,7 @@ describe("the table of options", () => {
     for (const command of [
       "chat",
       "batch",
+      "serve",
       "tokenize",
       "inspect",
       "logits",

@@ -296,6 +296,7 @@ describe("ds4 bench --kernels", () => {
     expect(chosenSpecs("Q2_K").map((k) => [k.op, k.rows])).toEqual([
       ["expertsDown", 1],
       ["expertsDown", 48],
+      ["expertsDown", 64],
     ])
     await refused("--kernels", "--only", "nothing").toThrow(/no kernel has it in its name/)
     await refused("--kernels", "--backend", "reference").toThrow(/not reference/)

@@ -1,0 +1,120 @@
+/** The HTTP server: routes, guards, and one place where errors become answers. */
+import { readBody, MAX_BODY_BYTES, type Body } from "./body.ts"
+import { chatCompletions } from "./chat.ts"
+import { completions } from "./completions.ts"
+import { asHttpError, errorBody, HttpError } from "./errors.ts"
+import type { Service } from "./generate.ts"
+import { type Access, checkAccess } from "./guard.ts"
+import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
+
+type Post = (service: Service, body: Body, signal: AbortSignal) => Promise<Response>
+type Get = (service: Service) => Response
+
+const POSTS = new Map<string, Post>([
+  ["/v1/chat/completions", chatCompletions],
+  ["/v1/completions", completions],
+  ["/tokenize", tokenize],
+  ["/detokenize", detokenize],
+  ["/apply-template", applyTemplate],
+])
+
+const GETS = new Map<string, Get>([
+  ["/v1/models", models],
+  ["/metrics", metrics],
+])
+
+export interface ServerOptions extends Access {
+  /** Told of failures that nobody foresaw. */
+  log(line: string): void
+}
+
+/** A running server. */
+export interface HttpServer {
+  url: string
+  /** Ends open streams within a second, then all connections. */
+  stop(): Promise<void>
+}
+
+/** Listens at once; requests are answered with 503 until the service is there.
+ *  @throws what Bun.serve throws when the address cannot be had */
+export function startServer(options: ServerOptions, ready: Promise<Service>): HttpServer {
+  let service: Service | null = null
+  ready.then(
+    (s) => (service = s),
+    () => {}, // the caller awaits it as well
+  )
+  const closing = new AbortController()
+  const server = Bun.serve({
+    hostname: options.host,
+    port: options.port,
+    maxRequestBodySize: MAX_BODY_BYTES,
+    async fetch(request, self) {
+      self.timeout(request, 0)
+      try {
+        checkAccess(request, { ...options, port: self.port! })
+        return await route(request, service, AbortSignal.any([request.signal, closing.signal]))
+      } catch (error) {
+        return failure(error, options)
+      }
+    },
+    error: (error) => failure(error, options),
+  })
+  return {
+    url: String(server.url),
+    async stop() {
+      closing.abort()
+      await Promise.race([server.stop(), Bun.sleep(1000)])
+      await server.stop(true)
+    },
+  }
+}
+
+function failure(error: unknown, { log }: ServerOptions): Response {
+  const known = asHttpError(error)
+  if (known.status >= 500) log(error instanceof Error ? (error.stack ?? error.message) : `${error}`)
+  return Response.json(errorBody(known), { status: known.status, headers: known.headers })
+}
+
+async function route(
+  request: Request,
+  service: Service | null,
+  signal: AbortSignal,
+): Promise<Response> {
+  const { pathname } = new URL(request.url)
+  const isGet = request.method === "GET" || request.method === "HEAD"
+  if (pathname === "/health" && isGet) return health(service)
+  const [get, post] = [GETS.get(pathname), POSTS.get(pathname)]
+  if (!get && !post) throw new HttpError(404, `There is no ${pathname} here`, { code: "not_found" })
+  if (get ? !isGet : request.method !== "POST") {
+    const allow = get ? "GET, HEAD" : "POST"
+    throw new HttpError(405, `${pathname} takes ${allow}`, { headers: { allow } })
+  }
+  if (!service)
+    throw new HttpError(503, "The model is being loaded", {
+      code: "loading",
+      headers: { "retry-after": "5" },
+    })
+  return get ? get(service) : post!(service, await readBody(request), signal)
+}
+
+function health(service: Service | null): Response {
+  if (!service) return Response.json({ status: "loading" }, { status: 503 })
+  return Response.json({ status: service.metrics.running > 0 ? "busy" : "ok" })
+}
+
+function models({ model, client }: Service): Response {
+  const entry = {
+    id: model,
+    object: "model",
+    created: 0,
+    owned_by: "ds4",
+    context_length: client.info.context,
+  }
+  return Response.json({ object: "list", data: [entry] })
+}
+
+function metrics(service: Service): Response {
+  return new Response(service.metrics.text(), {
+    headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+  })
+}

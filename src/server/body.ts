@@ -1,0 +1,69 @@
+/** Bodies of requests: read within limits of bytes and time, then as JSON whose order and digits are
+ *  kept, because the model sees parts of it. */
+import { gunzipSync, zstdDecompressSync } from "node:zlib"
+import { type Json, parseJson, toPlain } from "../chat/index.ts"
+import { badRequest, HttpError } from "./errors.ts"
+
+export const MAX_BODY_BYTES = 32 * 2 ** 20
+const DEADLINE_MS = 30_000
+
+/** A JSON object: as a tree, and as plain values. */
+export interface Body {
+  tree: Map<string, Json>
+  plain: Record<string, unknown>
+}
+
+/** @throws HttpError 400, 408, 413 or 415 */
+export async function readBody(request: Request): Promise<Body> {
+  const text = decode(unpack(await bytesOf(request), request.headers.get("content-encoding")))
+  let tree: Json
+  try {
+    tree = parseJson(text)
+  } catch (error) {
+    throw badRequest(`The body is not JSON: ${(error as Error).message}`)
+  }
+  if (!(tree instanceof Map)) throw badRequest("The body must be a JSON object")
+  // A field that is null is absent.
+  for (const [name, value] of tree) if (value === null) tree.delete(name)
+  return { tree, plain: toPlain(tree) as Record<string, unknown> }
+}
+
+async function bytesOf(request: Request): Promise<Uint8Array> {
+  let timer: Timer | undefined
+  const late = new Promise<never>((_, reject) => {
+    const message = `The body did not arrive within ${DEADLINE_MS / 1000} s`
+    timer = setTimeout(() => reject(new HttpError(408, message)), DEADLINE_MS)
+  })
+  try {
+    return new Uint8Array(await Promise.race([request.arrayBuffer(), late]))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function unpack(bytes: Uint8Array, encoding: string | null): Uint8Array {
+  const limit = { maxOutputLength: MAX_BODY_BYTES }
+  try {
+    switch (encoding?.toLowerCase() ?? "identity") {
+      case "identity":
+        return bytes
+      case "gzip":
+        return gunzipSync(bytes, limit)
+      case "zstd":
+        return zstdDecompressSync(bytes, limit)
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE")
+      throw new HttpError(413, `The body unpacks to more than ${MAX_BODY_BYTES} bytes`)
+    throw badRequest(`The body is not ${encoding}`)
+  }
+  throw new HttpError(415, `Content-Encoding ${encoding} is not supported; use gzip or zstd`)
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+  } catch {
+    throw badRequest("The body is not UTF-8")
+  }
+}

@@ -1,0 +1,159 @@
+/** POST /v1/chat/completions: OpenAI's chat, with DeepSeek's `reasoning_content`. */
+import { z } from "zod"
+import { conversationOf, encodePrompt, render } from "../chat/index.ts"
+import type { FinishReason, GenerateEnd, GenerateEvent } from "../generate/types.ts"
+import type { Body } from "./body.ts"
+import { asHttpError, errorBody } from "./errors.ts"
+import { COMMON, readFields, samplingOf, stopsOf } from "./fields.ts"
+import { checkEnd, type Draft, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import { dataEvent, sseResponse } from "./sse.ts"
+
+const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const
+
+const SHAPE = {
+  ...COMMON,
+  messages: z.array(z.looseObject({ role: z.string() })).min(1),
+  tools: z.array(z.looseObject({})).max(1024).optional(),
+  tool_choice: z.enum(["auto", "none"]).optional(),
+  max_completion_tokens: COMMON.max_tokens,
+  reasoning_effort: z.enum(EFFORTS).optional(),
+}
+
+/** How the answer's objects begin. */
+interface Head {
+  id: string
+  created: number
+  model: string
+}
+
+export async function chatCompletions(
+  service: Service,
+  body: Body,
+  signal: AbortSignal,
+): Promise<Response> {
+  const { fields, ignored } = readFields(SHAPE, body)
+  const { reasoning_effort: effort, tool_choice, stream = false } = fields
+  const conversation = conversationOf(body.tree)
+  if (tool_choice === "none") delete conversation.tools
+  const thinking = effort !== "none" && effort !== "minimal"
+  const hardest = effort === "xhigh" || effort === "max"
+  const spans = render(conversation, {
+    thinking,
+    effort: hardest ? "max" : null,
+    openAssistant: true,
+  })
+  const draft: Draft = {
+    ids: encodePrompt(service.tokenizer, spans),
+    format: thinking ? "thinking" : "answer",
+    maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
+    sampling: samplingOf(fields),
+    stop: stopsOf(fields),
+  }
+  const head: Head = {
+    id: `chatcmpl-${crypto.randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    model: service.model,
+  }
+  const events = generate(service, draft, signal)
+  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
+  if (!stream) return Response.json(await whole(events, head), { headers })
+  const withUsage = fields.stream_options?.include_usage ?? false
+  return sseResponse(streamed(events, head, withUsage), headers)
+}
+
+/** A call as it grows. */
+interface Call {
+  id: string
+  type: "function"
+  function: { name: string; arguments: string }
+}
+
+const newCall = (name: string): Call => ({
+  id: `call_${crypto.randomUUID().replaceAll("-", "")}`,
+  type: "function",
+  function: { name, arguments: "" },
+})
+
+/** `abort` is only seen by who has gone. */
+const finishOf = (reason: FinishReason): string => (reason === "abort" ? "stop" : reason)
+
+async function whole(events: AsyncIterable<GenerateEvent>, head: Head): Promise<object> {
+  const said = { reasoning: "", content: "" }
+  const calls: Call[] = []
+  let reasoningTokens = 0
+  let end: GenerateEnd | undefined
+  for await (const event of events) {
+    if (event.type === "token" && said.content === "" && calls.length === 0) reasoningTokens++
+    else if (event.type === "thinking") said.reasoning += event.text
+    else if (event.type === "text") said.content += event.text
+    else if (event.type === "call_start") calls[event.index] = newCall(event.name)
+    else if (event.type === "call_arguments") calls[event.index]!.function.arguments += event.text
+    else if (event.type === "call_cut") calls.splice(event.index, 1)
+    else if (event.type === "end") end = event
+  }
+  checkEnd(end!)
+  const message = {
+    role: "assistant",
+    content: said.content === "" && calls.length > 0 ? null : said.content,
+    ...(said.reasoning !== "" && { reasoning_content: said.reasoning }),
+    ...(calls.length > 0 && { tool_calls: calls }),
+  }
+  return {
+    ...head,
+    object: "chat.completion",
+    choices: [{ index: 0, message, logprobs: null, finish_reason: finishOf(end!.reason) }],
+    usage: usageOf(end!, said.reasoning === "" ? 0 : reasoningTokens),
+    timings: timingsOf(end!),
+  }
+}
+
+/** Chunks of one choice; with usage, a last one of none. A failure after the first ends the stream with
+ *  an error object and no [DONE]. */
+async function* streamed(
+  events: AsyncIterable<GenerateEvent>,
+  head: Head,
+  withUsage: boolean,
+): AsyncGenerator<string> {
+  const chunk = (delta: object, finish_reason: string | null, more: object = {}) =>
+    dataEvent({
+      ...head,
+      object: "chat.completion.chunk",
+      choices: [{ index: 0, delta, logprobs: null, finish_reason }],
+      ...more,
+    })
+  let [thinks, visible, reasoningTokens] = [false, false, 0]
+  try {
+    yield chunk({ role: "assistant", content: "" }, null)
+    for await (const event of events) {
+      if (event.type === "token" && !visible) reasoningTokens++
+      thinks ||= event.type === "thinking"
+      visible ||= event.type === "text" || event.type === "call_start"
+      const delta = deltaOf(event)
+      if (delta) yield chunk(delta, null)
+      if (event.type !== "end") continue
+      checkEnd(event)
+      const usage = { usage: usageOf(event, thinks ? reasoningTokens : 0) }
+      yield chunk({}, finishOf(event.reason), { timings: timingsOf(event) })
+      if (withUsage)
+        yield dataEvent({ ...head, object: "chat.completion.chunk", choices: [], ...usage })
+    }
+    yield "data: [DONE]\n\n"
+  } catch (error) {
+    yield dataEvent(errorBody(asHttpError(error)))
+  }
+}
+
+function deltaOf(event: GenerateEvent): object | null {
+  switch (event.type) {
+    case "thinking":
+      return { reasoning_content: event.text }
+    case "text":
+      return { content: event.text }
+    case "call_start":
+      return { tool_calls: [{ index: event.index, ...newCall(event.name) }] }
+    case "call_arguments":
+      return { tool_calls: [{ index: event.index, function: { arguments: event.text } }] }
+    default:
+      return null
+  }
+}

@@ -1,0 +1,83 @@
+/** POST /v1/completions: a raw prompt goes on. */
+import { z } from "zod"
+import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
+import type { Body } from "./body.ts"
+import { asHttpError, badRequest, errorBody } from "./errors.ts"
+import { COMMON, readFields, samplingOf, stopsOf } from "./fields.ts"
+import { checkEnd, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import { dataEvent, sseResponse } from "./sse.ts"
+
+/** OpenAI's default, which clients rely on. */
+const DEFAULT_TOKENS = 16
+
+const SHAPE = {
+  ...COMMON,
+  prompt: z.union([z.string(), z.array(z.int().min(0)).min(1)]),
+}
+
+export async function completions(
+  service: Service,
+  body: Body,
+  signal: AbortSignal,
+): Promise<Response> {
+  const { fields, ignored } = readFields(SHAPE, body)
+  const draft = {
+    ids: idsOf(service, fields.prompt),
+    format: "raw" as const,
+    maxTokens: fields.max_tokens ?? DEFAULT_TOKENS,
+    sampling: samplingOf(fields),
+    stop: stopsOf(fields),
+  }
+  const head = {
+    id: `cmpl-${crypto.randomUUID()}`,
+    object: "text_completion",
+    created: Math.floor(Date.now() / 1000),
+    model: service.model,
+  }
+  const events = generate(service, draft, signal)
+  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
+  if (fields.stream)
+    return sseResponse(
+      streamed(events, head, fields.stream_options?.include_usage ?? false),
+      headers,
+    )
+  let [text, end] = ["", undefined as GenerateEnd | undefined]
+  for await (const event of events)
+    if (event.type === "text") text += event.text
+    else if (event.type === "end") end = event
+  checkEnd(end!)
+  const choice = { index: 0, text, logprobs: null, finish_reason: end!.reason }
+  const usage = usageOf(end!, 0)
+  return Response.json({ ...head, choices: [choice], usage, timings: timingsOf(end!) }, { headers })
+}
+
+function idsOf({ tokenizer }: Service, prompt: string | number[]): number[] {
+  if (typeof prompt === "string") {
+    const bos = tokenizer.bosId === undefined ? [] : [tokenizer.bosId]
+    return [...bos, ...tokenizer.encode(prompt)]
+  }
+  const wrong = prompt.findIndex((id) => id >= tokenizer.vocabSize)
+  if (wrong >= 0) throw badRequest(`prompt.${wrong}: there is no token ${prompt[wrong]}`, "prompt")
+  return prompt
+}
+
+async function* streamed(
+  events: AsyncIterable<GenerateEvent>,
+  head: object,
+  withUsage: boolean,
+): AsyncGenerator<string> {
+  const chunk = (text: string, finish_reason: string | null) =>
+    dataEvent({ ...head, choices: [{ index: 0, text, logprobs: null, finish_reason }] })
+  try {
+    for await (const event of events) {
+      if (event.type === "text") yield chunk(event.text, null)
+      if (event.type !== "end") continue
+      checkEnd(event)
+      yield chunk("", event.reason)
+      if (withUsage) yield dataEvent({ ...head, choices: [], usage: usageOf(event, 0) })
+    }
+    yield "data: [DONE]\n\n"
+  } catch (error) {
+    yield dataEvent(errorBody(asHttpError(error)))
+  }
+}

@@ -1,0 +1,99 @@
+/** From a request that has been read to the engine's events, and their common ends. */
+import { type EngineClient, revive } from "../engine/client.ts"
+import type { GenerateEnd, GenerateEvent, GenerateRequest } from "../generate/types.ts"
+import type { Tokenizer } from "../tokenizer/index.ts"
+import { badRequest, HttpError } from "./errors.ts"
+import type { Metrics } from "./metrics.ts"
+
+/** What the routes work with. */
+export interface Service {
+  /** Name of the model in answers. */
+  model: string
+  tokenizer: Tokenizer
+  client: EngineClient
+  metrics: Metrics
+  /** Requests that may run or wait. */
+  maxRequests: number
+}
+
+export type Draft = Omit<GenerateRequest, "maxTokens"> & { maxTokens: number | undefined }
+
+/** Starts a request and yields its events; ends it when the client goes away.
+ *  @throws HttpError 400 when the prompt does not fit, 429 when too many wait */
+export function generate(
+  service: Service,
+  draft: Draft,
+  signal: AbortSignal,
+): AsyncGenerator<GenerateEvent, void> {
+  const { context } = service.client.info
+  const room = context - draft.ids.length
+  if (room < 1)
+    throw badRequest(
+      `The prompt has ${draft.ids.length} tokens, the context holds ${context}`,
+      "messages",
+      "context_length_exceeded",
+    )
+  if (service.metrics.running >= service.maxRequests)
+    throw new HttpError(429, "Too many requests are waiting", {
+      code: "queue_full",
+      headers: { "retry-after": "5" },
+    })
+  const maxTokens = Math.min(draft.maxTokens ?? room, room)
+  return follow(service, { ...draft, maxTokens }, signal)
+}
+
+async function* follow(
+  { client, metrics }: Service,
+  request: GenerateRequest,
+  signal: AbortSignal,
+): AsyncGenerator<GenerateEvent, void> {
+  const { events, abort } = client.generate(request)
+  const finished = metrics.start()
+  signal.addEventListener("abort", abort)
+  if (signal.aborted) abort()
+  try {
+    for await (const event of events) {
+      if (event.type === "end") finished(event)
+      yield event
+    }
+  } finally {
+    abort() // does nothing to what has ended
+    finished(null)
+    signal.removeEventListener("abort", abort)
+  }
+}
+
+/** @throws the error that ended a generation, if one did */
+export function checkEnd(end: GenerateEnd): void {
+  if (!end.error) return
+  const error = revive(end.error)
+  throw new HttpError(500, error.message, { code: error.name })
+}
+
+/** OpenAI's usage. `reasoning` tokens are those before the first visible text or call. */
+export function usageOf({ usage }: GenerateEnd, reasoning: number): object {
+  const { promptTokens, cachedTokens, completionTokens } = usage
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+    completion_tokens_details: { reasoning_tokens: reasoning },
+  }
+}
+
+/** llama-server's timings. */
+export function timingsOf({ usage, timings }: GenerateEnd): object {
+  const { promptTokens, cachedTokens, completionTokens } = usage
+  const computed = promptTokens - cachedTokens
+  const rate = (n: number, ms: number) => (ms > 0 ? Number(((1000 * n) / ms).toFixed(2)) : 0)
+  return {
+    cache_n: cachedTokens,
+    prompt_n: computed,
+    prompt_ms: timings.prefillMs,
+    prompt_per_second: rate(computed, timings.prefillMs),
+    predicted_n: completionTokens,
+    predicted_ms: timings.decodeMs,
+    predicted_per_second: rate(completionTokens - 1, timings.decodeMs),
+  }
+}

@@ -1,0 +1,39 @@
+/** POST /tokenize, /detokenize and /apply-template, as llama-server has them. */
+import { z } from "zod"
+import { conversationOf, render, spansToText } from "../chat/index.ts"
+import type { Body } from "./body.ts"
+import { badRequest } from "./errors.ts"
+import { readFields } from "./fields.ts"
+import type { Service } from "./generate.ts"
+
+/** Text is text unless `parse_special` says that control tokens are meant (llama-server's default is the
+ *  other way round). */
+export async function tokenize({ tokenizer }: Service, body: Body): Promise<Response> {
+  const { fields } = readFields(
+    {
+      content: z.string(),
+      add_special: z.boolean().optional(),
+      parse_special: z.boolean().optional(),
+      with_pieces: z.boolean().optional(),
+    },
+    body,
+  )
+  const { content, add_special = false, parse_special = false, with_pieces = false } = fields
+  const text = parse_special ? tokenizer.encodeSpecial(content) : tokenizer.encode(content)
+  const bos = add_special && tokenizer.bosId !== undefined ? [tokenizer.bosId] : []
+  const ids = [...bos, ...text]
+  const tokens = with_pieces ? ids.map((id) => ({ id, piece: tokenizer.decode([id]) })) : ids
+  return Response.json({ tokens })
+}
+
+export async function detokenize({ tokenizer }: Service, body: Body): Promise<Response> {
+  const { fields } = readFields({ tokens: z.array(z.int().min(0)) }, body)
+  const wrong = fields.tokens.find((id) => id >= tokenizer.vocabSize)
+  if (wrong !== undefined) throw badRequest(`There is no token ${wrong}`, "tokens")
+  return Response.json({ content: tokenizer.decode(fields.tokens) })
+}
+
+export async function applyTemplate(_: Service, { tree }: Body): Promise<Response> {
+  const spans = render(conversationOf(tree), { openAssistant: true })
+  return Response.json({ prompt: spansToText(spans) })
+}

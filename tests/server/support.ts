@@ -1,0 +1,57 @@
+/** A server on mini, in this process but for the engine's Worker. */
+import { EngineClient } from "../../src/engine/client.ts"
+import { type HttpServer, startServer } from "../../src/server/app.ts"
+import type { Service } from "../../src/server/generate.ts"
+import { Metrics } from "../../src/server/metrics.ts"
+import { readModelText } from "../../src/cli/engine.ts"
+import { spawnEngine } from "../../src/spawn.ts"
+import { MINI_Q8 } from "../support/models.ts"
+
+export interface TestServer {
+  url: string
+  service: Service
+  log: string[]
+  post(path: string, body: unknown, init?: RequestInit): Promise<Response>
+  close(): Promise<void>
+}
+
+export async function serveMini(apiKey?: string): Promise<TestServer> {
+  const log: string[] = []
+  const ready = openMini()
+  const options = { host: "127.0.0.1", port: 0, apiKey, log: (line: string) => void log.push(line) }
+  const server: HttpServer = startServer(options, ready)
+  const service = await ready
+  const url = server.url.replace(/\/$/, "")
+  return {
+    url,
+    service,
+    log,
+    post: (path, body, init = {}) =>
+      fetch(url + path, {
+        method: "POST",
+        body: typeof body === "string" ? body : JSON.stringify(body),
+        ...init,
+      }),
+    async close() {
+      await server.stop()
+      service.client.close()
+    },
+  }
+}
+
+async function openMini(): Promise<Service> {
+  const options = { nSeqs: 4, context: 4096, threads: 2 }
+  const client = await EngineClient.open(spawnEngine(), { path: MINI_Q8 }, options)
+  const { tokenizer } = await readModelText(MINI_Q8)
+  return { model: "ds4-mini", tokenizer, client, metrics: new Metrics(), maxRequests: 8 }
+}
+
+/** The data of each event of a stream; the last is "[DONE]" if it ended well. */
+export async function eventsOf(response: Response): Promise<unknown[]> {
+  const text = await response.text()
+  return text
+    .split("\n\n")
+    .filter((event) => event.startsWith("data: "))
+    .map((event) => event.slice("data: ".length))
+    .map((data) => (data === "[DONE]" ? data : JSON.parse(data)))
+}
