@@ -1,10 +1,10 @@
 /** POST /v1/chat/completions: OpenAI's chat, with DeepSeek's `reasoning_content`. */
-import { z } from "zod"
+import * as v from "valibot"
 import { conversationOf, encodePrompt, render } from "../chat/index.ts"
 import type { FinishReason, GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, errorBody } from "./errors.ts"
-import { COMMON, readFields, samplingOf, stopsOf } from "./fields.ts"
+import { COMMON, readFields, samplingOf, stopsOf, tokenCount } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service, timingsOf, usageOf } from "./generate.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
@@ -12,11 +12,11 @@ const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as 
 
 const SHAPE = {
   ...COMMON,
-  messages: z.array(z.looseObject({ role: z.string() })).min(1),
-  tools: z.array(z.looseObject({})).max(1024).optional(),
-  tool_choice: z.enum(["auto", "none"]).optional(),
-  max_completion_tokens: COMMON.max_tokens,
-  reasoning_effort: z.enum(EFFORTS).optional(),
+  messages: v.pipe(v.array(v.looseObject({ role: v.string() })), v.minLength(1)),
+  tools: v.optional(v.pipe(v.array(v.looseObject({})), v.maxLength(1024))),
+  tool_choice: v.optional(v.picklist(["auto", "none"])),
+  max_completion_tokens: tokenCount,
+  reasoning_effort: v.optional(v.picklist(EFFORTS)),
 }
 
 /** How the answer's objects begin. */

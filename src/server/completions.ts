@@ -1,9 +1,9 @@
 /** POST /v1/completions: a raw prompt goes on. */
-import { z } from "zod"
+import * as v from "valibot"
 import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, badRequest, errorBody } from "./errors.ts"
-import { COMMON, readFields, samplingOf, stopsOf } from "./fields.ts"
+import { COMMON, readFields, samplingOf, stopsOf, tokenIds } from "./fields.ts"
 import { checkEnd, generate, type Service, timingsOf, usageOf } from "./generate.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
@@ -12,7 +12,7 @@ const DEFAULT_TOKENS = 16
 
 const SHAPE = {
   ...COMMON,
-  prompt: z.union([z.string(), z.array(z.int().min(0)).min(1)]),
+  prompt: v.union([v.string(), v.pipe(tokenIds, v.minLength(1))]),
 }
 
 export async function completions(

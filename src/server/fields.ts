@@ -1,5 +1,5 @@
 /** Fields of generation requests: what is honoured, refused and ignored, with their limits. */
-import { z } from "zod"
+import * as v from "valibot"
 import type { SamplingParams } from "../session/sampler.ts"
 import type { Body } from "./body.ts"
 import { badRequest } from "./errors.ts"
@@ -7,25 +7,29 @@ import { badRequest } from "./errors.ts"
 const MAX_TOKENS = 2 ** 24
 const MAX_STOPS = 16
 
-const texts = z.string().min(1).max(1024)
-const tokens = z.int().min(0).max(MAX_TOKENS)
+/** A number, or a whole number, from `min` to `max`. */
+export const between = (min: number, max: number) =>
+  v.pipe(v.number(), v.minValue(min), v.maxValue(max))
+export const whole = (min: number, max: number) =>
+  v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max))
+export const tokenCount = v.optional(whole(0, MAX_TOKENS))
+
+export const tokenIds = v.array(v.pipe(v.number(), v.integer(), v.minValue(0)))
+
+const stopText = v.pipe(v.string(), v.minLength(1), v.maxLength(1024))
 
 /** Sampling and limits, alike in chat and text completions. */
 export const COMMON = {
-  model: z.string().max(256).optional(),
-  temperature: z.number().min(0).max(100).optional(),
-  top_p: z.number().min(0).max(1).optional(),
-  top_k: z
-    .int()
-    .min(-1)
-    .max(2 ** 21)
-    .optional(),
-  min_p: z.number().min(0).max(1).optional(),
-  seed: z.int().optional(),
-  stop: z.union([texts, z.array(texts).max(MAX_STOPS)]).optional(),
-  max_tokens: tokens.optional(),
-  stream: z.boolean().optional(),
-  stream_options: z.looseObject({ include_usage: z.boolean().optional() }).optional(),
+  model: v.optional(v.pipe(v.string(), v.maxLength(256))),
+  temperature: v.optional(between(0, 100)),
+  top_p: v.optional(between(0, 1)),
+  top_k: v.optional(whole(-1, 2 ** 21)),
+  min_p: v.optional(between(0, 1)),
+  seed: v.optional(whole(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
+  stop: v.optional(v.union([stopText, v.pipe(v.array(stopText), v.maxLength(MAX_STOPS))])),
+  max_tokens: tokenCount,
+  stream: v.optional(v.boolean()),
+  stream_options: v.optional(v.looseObject({ include_usage: v.optional(v.boolean()) })),
 }
 
 /** Fields that change the answer and that this server cannot honour, except at these values. */
@@ -62,27 +66,27 @@ const WITHOUT_EFFECT = new Set([
 
 /** Reads fields by a schema. `ignored` gets the names that nobody knows.
  *  @throws HttpError 400 naming the field */
-export function readFields<S extends z.ZodRawShape>(
+export function readFields<S extends v.ObjectEntries>(
   shape: S,
   { plain }: Body,
-): { fields: z.infer<z.ZodObject<S>>; ignored: string[] } {
+): { fields: v.InferOutput<v.ObjectSchema<S, undefined>>; ignored: string[] } {
   for (const [name, isFine] of Object.entries(REFUSED))
     if (!Object.hasOwn(shape, name) && Object.hasOwn(plain, name) && !isFine(plain[name]))
       throw badRequest(`${name} is not supported here`, name, "unsupported_value")
-  const result = z.object(shape).safeParse(plain)
+  const result = v.safeParse(v.object(shape), plain, { abortEarly: true })
   if (!result.success) {
-    const { path, message } = result.error.issues[0]!
-    const name = path.join(".")
-    throw badRequest(name === "" ? message : `${name}: ${message}`, name || undefined)
+    const [issue] = result.issues
+    const name = v.getDotPath(issue) ?? undefined
+    throw badRequest(name === undefined ? issue.message : `${name}: ${issue.message}`, name)
   }
   const ignored = Object.keys(plain).filter(
     (name) =>
       !Object.hasOwn(shape, name) && !Object.hasOwn(REFUSED, name) && !WITHOUT_EFFECT.has(name),
   )
-  return { fields: result.data as z.infer<z.ZodObject<S>>, ignored }
+  return { fields: result.output, ignored }
 }
 
-type CommonFields = z.infer<z.ZodObject<typeof COMMON>>
+type CommonFields = v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>
 
 /** Fields of sampling as the engine has them; those that are absent stay so. */
 export function samplingOf(f: CommonFields): Partial<SamplingParams> {

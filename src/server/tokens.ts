@@ -1,9 +1,9 @@
 /** POST /tokenize, /detokenize and /apply-template, as llama-server has them. */
-import { z } from "zod"
+import * as v from "valibot"
 import { conversationOf, render, spansToText } from "../chat/index.ts"
 import type { Body } from "./body.ts"
 import { badRequest } from "./errors.ts"
-import { readFields } from "./fields.ts"
+import { readFields, tokenIds } from "./fields.ts"
 import type { Service } from "./generate.ts"
 
 /** Text is text unless `parse_special` says that control tokens are meant (llama-server's default is the
@@ -11,10 +11,10 @@ import type { Service } from "./generate.ts"
 export async function tokenize({ tokenizer }: Service, body: Body): Promise<Response> {
   const { fields } = readFields(
     {
-      content: z.string(),
-      add_special: z.boolean().optional(),
-      parse_special: z.boolean().optional(),
-      with_pieces: z.boolean().optional(),
+      content: v.string(),
+      add_special: v.optional(v.boolean()),
+      parse_special: v.optional(v.boolean()),
+      with_pieces: v.optional(v.boolean()),
     },
     body,
   )
@@ -27,7 +27,7 @@ export async function tokenize({ tokenizer }: Service, body: Body): Promise<Resp
 }
 
 export async function detokenize({ tokenizer }: Service, body: Body): Promise<Response> {
-  const { fields } = readFields({ tokens: z.array(z.int().min(0)) }, body)
+  const { fields } = readFields({ tokens: tokenIds }, body)
   const wrong = fields.tokens.find((id) => id >= tokenizer.vocabSize)
   if (wrong !== undefined) throw badRequest(`There is no token ${wrong}`, "tokens")
   return Response.json({ content: tokenizer.decode(fields.tokens) })
