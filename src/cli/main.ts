@@ -34,7 +34,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   serve: {
     usage: "serve", nArguments: 0, load: () => import("./serve.ts"),
-    help: "Answer OpenAI clients over HTTP",
+    help: "Answer OpenAI and Anthropic clients over HTTP",
     examples: [
       "ds4 serve",
       "ds4 serve --port 9000 --parallel 8 --ctx 65536",

@@ -49,7 +49,14 @@ async function openService(path: string, args: Args): Promise<Service> {
   const { tokenizer } = await readModelText(path)
   const client = await opening
   const model = client.info.name.toLowerCase().replace(/[^a-z0-9.]+/g, "-")
-  return { model, tokenizer, client, metrics: new Metrics(), maxRequests: nSeqs + QUEUE }
+  return {
+    model,
+    tokenizer,
+    client,
+    metrics: new Metrics(),
+    kept: new Map(),
+    maxRequests: nSeqs + QUEUE,
+  }
 }
 
 /** @throws CliError that tells a taken port from a host that is not ours */

@@ -2,9 +2,11 @@
 import { readBody, MAX_BODY_BYTES, type Body } from "./body.ts"
 import { chatCompletions } from "./chat.ts"
 import { completions } from "./completions.ts"
-import { asHttpError, errorBody, HttpError } from "./errors.ts"
+import { anthropicError, asHttpError, errorBody, HttpError } from "./errors.ts"
 import type { Service } from "./generate.ts"
 import { type Access, checkAccess } from "./guard.ts"
+import { countTokens, messages } from "./messages.ts"
+import { responses } from "./responses.ts"
 import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
 
 type Post = (service: Service, body: Body, signal: AbortSignal) => Promise<Response>
@@ -13,6 +15,9 @@ type Get = (service: Service) => Response
 const POSTS = new Map<string, Post>([
   ["/v1/chat/completions", chatCompletions],
   ["/v1/completions", completions],
+  ["/v1/responses", responses],
+  ["/v1/messages", messages],
+  ["/v1/messages/count_tokens", countTokens],
   ["/tokenize", tokenize],
   ["/detokenize", detokenize],
   ["/apply-template", applyTemplate],
@@ -54,10 +59,10 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
         checkAccess(request, { ...options, port: self.port! })
         return await route(request, service, AbortSignal.any([request.signal, closing.signal]))
       } catch (error) {
-        return failure(error, options)
+        return failure(error, options, new URL(request.url).pathname)
       }
     },
-    error: (error) => failure(error, options),
+    error: (error) => failure(error, options, ""),
   })
   return {
     url: String(server.url),
@@ -69,10 +74,11 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
   }
 }
 
-function failure(error: unknown, { log }: ServerOptions): Response {
+function failure(error: unknown, { log }: ServerOptions, path: string): Response {
   const known = asHttpError(error)
   if (known.status >= 500) log(error instanceof Error ? (error.stack ?? error.message) : `${error}`)
-  return Response.json(errorBody(known), { status: known.status, headers: known.headers })
+  const body = path.startsWith("/v1/messages") ? anthropicError(known) : errorBody(known)
+  return Response.json(body, { status: known.status, headers: known.headers })
 }
 
 async function route(
@@ -81,6 +87,9 @@ async function route(
   signal: AbortSignal,
 ): Promise<Response> {
   const { pathname } = new URL(request.url)
+  // Codex tries a WebSocket first and takes this for a no at once.
+  if (pathname === "/v1/responses" && request.headers.has("upgrade"))
+    throw new HttpError(426, "There are no WebSockets here; POST instead")
   const isGet = request.method === "GET" || request.method === "HEAD"
   if (pathname === "/health" && isGet) return health(service)
   const [get, post] = [GETS.get(pathname), POSTS.get(pathname)]

@@ -1,7 +1,8 @@
 /** POST /v1/chat/completions: OpenAI's chat, with DeepSeek's `reasoning_content`. */
 import * as v from "valibot"
 import { conversationOf, encodePrompt, render } from "../chat/index.ts"
-import type { FinishReason, GenerateEnd, GenerateEvent } from "../generate/types.ts"
+import type { FinishReason, GenerateEvent } from "../generate/types.ts"
+import { type Block, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, errorBody } from "./errors.ts"
 import { COMMON, readFields, samplingOf, stopsOf, tokenCount } from "./fields.ts"
@@ -61,49 +62,35 @@ export async function chatCompletions(
   return sseResponse(streamed(events, head, withUsage), headers)
 }
 
-/** A call as it grows. */
-interface Call {
-  id: string
-  type: "function"
-  function: { name: string; arguments: string }
-}
-
-const newCall = (name: string): Call => ({
+/** A call, or with no arguments yet how one begins. */
+const callOf = ({ name, text }: Pick<Block, "name" | "text">) => ({
   id: `call_${crypto.randomUUID().replaceAll("-", "")}`,
   type: "function",
-  function: { name, arguments: "" },
+  function: { name, arguments: text },
 })
 
 /** `abort` is only seen by who has gone. */
 const finishOf = (reason: FinishReason): string => (reason === "abort" ? "stop" : reason)
 
 async function whole(events: AsyncIterable<GenerateEvent>, head: Head): Promise<object> {
-  const said = { reasoning: "", content: "" }
-  const calls: Call[] = []
-  let reasoningTokens = 0
-  let end: GenerateEnd | undefined
-  for await (const event of events) {
-    if (event.type === "token" && said.content === "" && calls.length === 0) reasoningTokens++
-    else if (event.type === "thinking") said.reasoning += event.text
-    else if (event.type === "text") said.content += event.text
-    else if (event.type === "call_start") calls[event.index] = newCall(event.name)
-    else if (event.type === "call_arguments") calls[event.index]!.function.arguments += event.text
-    else if (event.type === "call_cut") calls.splice(event.index, 1)
-    else if (event.type === "end") end = event
-  }
-  checkEnd(end!)
+  const { blocks, end, reasoningTokens } = await collectBlocks(events)
+  checkEnd(end)
+  const text = (kind: Block["kind"]) =>
+    blocks.flatMap((b) => (b.kind === kind ? [b.text] : [])).join("")
+  const calls = blocks.flatMap((b) => (b.kind === "call" && !b.isCut ? [callOf(b)] : []))
+  const [reasoning, content] = [text("thinking"), text("text")]
   const message = {
     role: "assistant",
-    content: said.content === "" && calls.length > 0 ? null : said.content,
-    ...(said.reasoning !== "" && { reasoning_content: said.reasoning }),
+    content: content === "" && calls.length > 0 ? null : content,
+    ...(reasoning !== "" && { reasoning_content: reasoning }),
     ...(calls.length > 0 && { tool_calls: calls }),
   }
   return {
     ...head,
     object: "chat.completion",
-    choices: [{ index: 0, message, logprobs: null, finish_reason: finishOf(end!.reason) }],
-    usage: usageOf(end!, said.reasoning === "" ? 0 : reasoningTokens),
-    timings: timingsOf(end!),
+    choices: [{ index: 0, message, logprobs: null, finish_reason: finishOf(end.reason) }],
+    usage: usageOf(end, reasoningTokens),
+    timings: timingsOf(end),
   }
 }
 
@@ -150,7 +137,7 @@ function deltaOf(event: GenerateEvent): object | null {
     case "text":
       return { content: event.text }
     case "call_start":
-      return { tool_calls: [{ index: event.index, ...newCall(event.name) }] }
+      return { tool_calls: [{ index: event.index, ...callOf({ name: event.name, text: "" }) }] }
     case "call_arguments":
       return { tool_calls: [{ index: event.index, function: { arguments: event.text } }] }
     default:

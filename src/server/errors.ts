@@ -39,6 +39,20 @@ export function asHttpError(error: unknown): HttpError {
   return new HttpError(500, "The server failed; its log says more", { code: "internal_error" })
 }
 
+/** Anthropic's error object. */
+export function anthropicError({ status, message }: HttpError) {
+  const types = new Map([
+    [401, "authentication_error"],
+    [403, "permission_error"],
+    [404, "not_found_error"],
+    [413, "request_too_large"],
+    [429, "rate_limit_error"],
+    [503, "overloaded_error"],
+  ])
+  const type = types.get(status) ?? (status < 500 ? "invalid_request_error" : "api_error")
+  return { type: "error", error: { type, message } }
+}
+
 /** OpenAI's error object. */
 export function errorBody({ status, message, code, param }: HttpError): object {
   const type =

@@ -16,7 +16,7 @@ export const tokenCount = v.optional(whole(0, MAX_TOKENS))
 
 export const tokenIds = v.array(v.pipe(v.number(), v.integer(), v.minValue(0)))
 
-const stopText = v.pipe(v.string(), v.minLength(1), v.maxLength(1024))
+export const stopText = v.pipe(v.string(), v.minLength(1), v.maxLength(1024))
 
 /** Sampling and limits, alike in chat and text completions. */
 export const COMMON = {
@@ -54,6 +54,11 @@ const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
 
 /** Fields that are known and change nothing here. */
 const WITHOUT_EFFECT = new Set([
+  "anthropic_version",
+  "client_metadata",
+  "container",
+  "context_management",
+  "include",
   "metadata",
   "parallel_tool_calls",
   "prompt_cache_key",
@@ -77,6 +82,7 @@ export function readFields<S extends v.ObjectEntries>(
   if (!result.success) {
     const [issue] = result.issues
     const name = v.getDotPath(issue) ?? undefined
+    if (issue.message.startsWith("Invalid key")) throw badRequest(`${name} is missing`, name)
     throw badRequest(name === undefined ? issue.message : `${name}: ${issue.message}`, name)
   }
   const ignored = Object.keys(plain).filter(

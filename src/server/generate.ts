@@ -1,4 +1,5 @@
 /** From a request that has been read to the engine's events, and their common ends. */
+import type { Message } from "../chat/index.ts"
 import { type EngineClient, revive } from "../engine/client.ts"
 import type { GenerateEnd, GenerateEvent, GenerateRequest } from "../generate/types.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
@@ -12,6 +13,8 @@ export interface Service {
   tokenizer: Tokenizer
   client: EngineClient
   metrics: Metrics
+  /** Conversations of the last responses (/v1/responses), by id, oldest first. */
+  kept: Map<string, Message[]>
   /** Requests that may run or wait. */
   maxRequests: number
 }

@@ -21,6 +21,10 @@ export function sseResponse(
 
 export const dataEvent = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
 
+/** An event whose name is its type. */
+export const namedEvent = (value: { type: string; [field: string]: unknown }): string =>
+  `event: ${value.type}\n${dataEvent(value)}`
+
 async function* withPings(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   const iterator = chunks[Symbol.asyncIterator]()
   yield ": open\n\n" // headers go out at once

@@ -43,7 +43,14 @@ async function openMini(): Promise<Service> {
   const options = { nSeqs: 4, context: 4096, threads: 2 }
   const client = await EngineClient.open(spawnEngine(), { path: MINI_Q8 }, options)
   const { tokenizer } = await readModelText(MINI_Q8)
-  return { model: "ds4-mini", tokenizer, client, metrics: new Metrics(), maxRequests: 8 }
+  return {
+    model: "ds4-mini",
+    tokenizer,
+    client,
+    metrics: new Metrics(),
+    kept: new Map(),
+    maxRequests: 8,
+  }
 }
 
 /** The data of each event of a stream; the last is "[DONE]" if it ended well. */
