@@ -25,6 +25,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   generate: ["session", "tokenizer", "chat", "model", "gguf", "ops"],
   engine: ["generate", "session"],
   server: ["engine", "generate", "session", "tokenizer", "chat"],
+  web: [],
   tools: [...ALL, "ffi", "cli"],
   cli: [...ALL, "engine", "server", "tools"],
   ffi: ["gguf"],

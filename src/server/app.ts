@@ -6,6 +6,7 @@ import { anthropicError, asHttpError, errorBody, HttpError } from "./errors.ts"
 import type { Service } from "./generate.ts"
 import { type Access, checkAccess } from "./guard.ts"
 import { countTokens, messages } from "./messages.ts"
+import { page } from "./page.ts"
 import { responses } from "./responses.ts"
 import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
 
@@ -92,6 +93,7 @@ async function route(
     throw new HttpError(426, "There are no WebSockets here; POST instead")
   const isGet = request.method === "GET" || request.method === "HEAD"
   if (pathname === "/health" && isGet) return health(service)
+  if (pathname === "/" && isGet) return page()
   const [get, post] = [GETS.get(pathname), POSTS.get(pathname)]
   if (!get && !post) throw new HttpError(404, `There is no ${pathname} here`, { code: "not_found" })
   if (get ? !isGet : request.method !== "POST") {
