@@ -94,7 +94,9 @@ async function route(
   const isGet = request.method === "GET" || request.method === "HEAD"
   if (pathname === "/health" && isGet) return health(service)
   if (pathname === "/" && isGet) return page()
-  const [get, post] = [GETS.get(pathname), POSTS.get(pathname)]
+  const one = pathname.match(/^\/v1\/models\/(.+)$/)?.[1]
+  const get = one === undefined ? GETS.get(pathname) : (s: Service) => oneModel(s, one)
+  const post = POSTS.get(pathname)
   if (!get && !post) throw new HttpError(404, `There is no ${pathname} here`, { code: "not_found" })
   if (get ? !isGet : request.method !== "POST") {
     const allow = get ? "GET, HEAD" : "POST"
@@ -113,15 +115,23 @@ function health(service: Service | null): Response {
   return Response.json({ status: service.metrics.running > 0 ? "busy" : "ok" })
 }
 
-function models({ model, client }: Service): Response {
-  const entry = {
-    id: model,
-    object: "model",
-    created: 0,
-    owned_by: "ds4",
-    context_length: client.info.context,
-  }
-  return Response.json({ object: "list", data: [entry] })
+const modelEntry = ({ model, client }: Service) => ({
+  id: model,
+  object: "model",
+  created: 0,
+  owned_by: "ds4",
+  context_length: client.info.context,
+})
+
+function models(service: Service): Response {
+  return Response.json({ object: "list", data: [modelEntry(service)] })
+}
+
+function oneModel(service: Service, id: string): Response {
+  if (id === service.model) return Response.json(modelEntry(service))
+  throw new HttpError(404, `There is no model ${id} here, only ${service.model}`, {
+    code: "model_not_found",
+  })
 }
 
 function metrics(service: Service): Response {

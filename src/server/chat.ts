@@ -7,9 +7,8 @@ import type { Body } from "./body.ts"
 import { asHttpError, errorBody } from "./errors.ts"
 import { COMMON, readFields, samplingOf, stopsOf, tokenCount } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import { effortField, reasoningOf, thinkingField } from "./reasoning.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
-
-const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const
 
 const SHAPE = {
   ...COMMON,
@@ -17,7 +16,8 @@ const SHAPE = {
   tools: v.optional(v.pipe(v.array(v.looseObject({})), v.maxLength(1024))),
   tool_choice: v.optional(v.picklist(["auto", "none"])),
   max_completion_tokens: tokenCount,
-  reasoning_effort: v.optional(v.picklist(EFFORTS)),
+  reasoning_effort: effortField,
+  thinking: thinkingField,
 }
 
 /** How the answer's objects begin. */
@@ -33,19 +33,17 @@ export async function chatCompletions(
   signal: AbortSignal,
 ): Promise<Response> {
   const { fields, ignored } = readFields(SHAPE, body)
-  const { reasoning_effort: effort, tool_choice, stream = false } = fields
-  const conversation = conversationOf(body.tree)
+  const { tool_choice, stream = false } = fields
+  const tree = new Map(body.tree)
+  tree.delete("thinking") // of this API, read above
+  tree.delete("effort")
+  const conversation = conversationOf(tree)
   if (tool_choice === "none") delete conversation.tools
-  const thinking = effort !== "none" && effort !== "minimal"
-  const hardest = effort === "xhigh" || effort === "max"
-  const spans = render(conversation, {
-    thinking,
-    effort: hardest ? "max" : null,
-    openAssistant: true,
-  })
+  const reasoning = reasoningOf(fields.reasoning_effort, fields.thinking)
+  const spans = render(conversation, { ...reasoning, openAssistant: true })
   const draft: Draft = {
     ids: encodePrompt(service.tokenizer, spans),
-    format: thinking ? "thinking" : "answer",
+    format: reasoning.thinking ? "thinking" : "answer",
     maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
     sampling: samplingOf(fields),
     stop: stopsOf(fields),

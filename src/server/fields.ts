@@ -20,7 +20,7 @@ export const stopText = v.pipe(v.string(), v.minLength(1), v.maxLength(1024))
 
 /** Sampling and limits, alike in chat and text completions. */
 export const COMMON = {
-  model: v.optional(v.pipe(v.string(), v.maxLength(256))),
+  model: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(256))),
   temperature: v.optional(between(0, 100)),
   top_p: v.optional(between(0, 1)),
   top_k: v.optional(whole(-1, 2 ** 21)),
@@ -34,6 +34,7 @@ export const COMMON = {
 
 /** Fields that change the answer and that this server cannot honour, except at these values. */
 const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
+  min_tokens: (v) => v === 0,
   n: (v) => v === 1,
   best_of: (v) => v === 1,
   echo: (v) => v === false,

@@ -34,9 +34,13 @@ export function checkAccess(request: Request, access: Access): void {
 function checkHost(header: string, { host, apiKey }: Access): void {
   const name = header.replace(/:\d+$/, "").toLowerCase()
   if (apiKey !== undefined || isLoopback(name) || name === host.toLowerCase()) return
-  throw new HttpError(403, `This server does not answer for the host "${name}"`, {
-    code: "forbidden_host",
-  })
+  throw new HttpError(
+    403,
+    `This server does not answer for the host "${name}": name it with --host, or give an --api-key`,
+    {
+      code: "forbidden_host",
+    },
+  )
 }
 
 /** Requests that a browser makes for another site carry its origin. */

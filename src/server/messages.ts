@@ -8,6 +8,7 @@ import { anthropicError, asHttpError } from "./errors.ts"
 import { COMMON, readFields, samplingOf, stopText, whole } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
 import { messagesConversation } from "./messages-input.ts"
+import { reasoningOf, thinkingField } from "./reasoning.ts"
 import { namedEvent, sseResponse } from "./sse.ts"
 
 const { stop: _, stream_options: __, ...SAMPLING } = COMMON
@@ -21,7 +22,7 @@ const PROMPT = {
   system: v.optional(v.union([v.string(), v.array(block)])),
   tools: v.optional(v.pipe(v.array(v.looseObject({ name: v.string() })), v.maxLength(1024))),
   tool_choice: v.optional(v.looseObject({ type: v.picklist(["auto", "none"]) })),
-  thinking: v.optional(v.looseObject({ type: v.picklist(["enabled", "disabled", "adaptive"]) })),
+  thinking: thinkingField,
   output_config: v.optional(v.looseObject({ effort: v.optional(v.string()) })),
 }
 const SHAPE = {
@@ -69,10 +70,10 @@ export async function countTokens(service: Service, body: Body): Promise<Respons
 function promptOf({ tokenizer }: Service, { tree }: Body, fields: Prompt) {
   const conversation = messagesConversation(tree)
   if (fields.tool_choice?.type === "none") delete conversation.tools
-  const thinking = (fields.thinking?.type ?? "disabled") !== "disabled"
-  const effort = fields.output_config?.effort === "max" ? "max" : null
-  const spans = render(conversation, { thinking, effort, openAssistant: true })
-  const format = thinking ? ("thinking" as const) : ("answer" as const)
+  const effort = fields.output_config?.effort === "max" ? ("max" as const) : undefined
+  const reasoning = reasoningOf(effort, fields.thinking ?? false)
+  const spans = render(conversation, { ...reasoning, openAssistant: true })
+  const format = reasoning.thinking ? ("thinking" as const) : ("answer" as const)
   return { ids: encodePrompt(tokenizer, spans), format }
 }
 

@@ -59,7 +59,7 @@ function addItem(messages: Message[], item: JsonObject, path: string): void {
       return
     }
     case "item_reference":
-      throw badRequest(`${path}: references to items are not kept; send the item`, path)
+      throw badRequest(`${path}: there is no item ${text("id")} here; send it as it is`, path)
     default:
       throw badRequest(`${path}: items of type ${text("type")} are not supported`, path)
   }

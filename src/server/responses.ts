@@ -7,6 +7,7 @@ import type { Body } from "./body.ts"
 import { asHttpError, badRequest } from "./errors.ts"
 import { COMMON, readFields, samplingOf, tokenCount } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
+import { effortField, reasoningOf } from "./reasoning.ts"
 import { inputMessages, inputTools } from "./responses-input.ts"
 import { namedEvent, sseResponse } from "./sse.ts"
 
@@ -17,7 +18,8 @@ const SHAPE = {
   instructions: v.optional(v.string()),
   max_output_tokens: tokenCount,
   previous_response_id: v.optional(v.string()),
-  reasoning: v.optional(v.looseObject({ effort: v.optional(v.string()) })),
+  reasoning: v.optional(v.looseObject({ effort: effortField })),
+  metadata: v.optional(v.record(v.string(), v.string())),
   store: v.optional(v.boolean()),
   text: v.optional(
     v.looseObject({ format: v.optional(v.looseObject({ type: v.picklist(["text"]) })) }),
@@ -39,11 +41,10 @@ export async function responses(
 ): Promise<Response> {
   const { fields, ignored } = readFields(SHAPE, body)
   const history = [...previousOf(service, fields), ...inputMessages(body.tree.get("input")!)]
-  const effort = fields.reasoning?.effort ?? "medium"
-  const thinking = effort !== "none" && effort !== "minimal"
+  const reasoning = reasoningOf(fields.reasoning?.effort)
   const draft: Draft = {
-    ids: promptOf(service, body, fields, history, thinking),
-    format: thinking ? "thinking" : "answer",
+    ids: promptOf(service, body, fields, history, reasoning),
+    format: reasoning.thinking ? "thinking" : "answer",
     maxTokens: fields.max_output_tokens,
     sampling: samplingOf(fields),
   }
@@ -64,16 +65,15 @@ export async function responses(
 function promptOf(
   { tokenizer }: Service,
   { tree }: Body,
-  { instructions, tool_choice, reasoning }: Fields,
+  { instructions, tool_choice }: Fields,
   history: readonly Message[],
-  thinking: boolean,
+  reasoning: ReturnType<typeof reasoningOf>,
 ): number[] {
   const system = instructions === undefined ? [] : [{ role: "system", content: instructions }]
   const tools = tool_choice === "none" ? [] : inputTools(tree.get("tools"))
-  const hardest = reasoning?.effort === "xhigh" || reasoning?.effort === "max"
   const spans = render(
     { messages: [...system, ...history], ...(tools.length > 0 && { tools }) },
-    { thinking, effort: hardest ? "max" : null, openAssistant: true },
+    { ...reasoning, openAssistant: true },
   )
   return encodePrompt(tokenizer, spans)
 }
@@ -126,7 +126,7 @@ function baseOf({ model }: Service, fields: Fields) {
     incomplete_details: null,
     instructions: fields.instructions ?? null,
     max_output_tokens: fields.max_output_tokens ?? null,
-    metadata: {},
+    metadata: fields.metadata ?? {},
     parallel_tool_calls: true,
     previous_response_id: fields.previous_response_id ?? null,
     reasoning: { effort: fields.reasoning?.effort ?? null, summary: null },

@@ -103,8 +103,11 @@ describe("openai", () => {
       "response.output_item.done",
       "response.completed",
     ])
-    const next = { model, input: "And of Italy?", temperature: 0, previous_response_id: whole.id }
+    const metadata = { topic: "capitals" }
+    const then = { input: "And of Italy?", previous_response_id: whole.id }
+    const next = { model, temperature: 0, metadata, ...then }
     const two = await openai.responses.create(next)
+    expect(two).toMatchObject({ metadata, previous_response_id: whole.id })
     expect(two.usage!.input_tokens).toBeGreaterThan(whole.usage!.input_tokens)
     expect(two.usage!.input_tokens_details.cached_tokens).toBeGreaterThan(0)
     const lost = openai.responses.create({ ...next, previous_response_id: "resp_none" })

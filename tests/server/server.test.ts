@@ -128,6 +128,21 @@ describe("/v1/chat/completions", () => {
     expect(response.headers.get("x-ds4-ignored")).toBe("next_big_thing")
   })
 
+  test("thinking is switched by effort or by `thinking`", async () => {
+    const thinks = async (fields: object): Promise<boolean> => {
+      const body = { messages: QUESTION, temperature: 0, max_tokens: 4, ...fields }
+      const answer: Answer = await (await server.post("/v1/chat/completions", body)).json()
+      return answer.choices[0].message.reasoning_content !== undefined
+    }
+    expect(await thinks({})).toBe(true)
+    expect(await thinks({ reasoning_effort: "low" })).toBe(true)
+    expect(await thinks({ reasoning_effort: "minimal" })).toBe(false)
+    expect(await thinks({ thinking: { type: "disabled" } })).toBe(false)
+    expect(await thinks({ thinking: { type: "enabled" } })).toBe(true)
+    const odd = { ...PLAIN, reasoning_effort: "banana" }
+    expect((await server.post("/v1/chat/completions", odd)).status).toBe(400)
+  })
+
   test("a prompt beyond the context is a 400 that says so", async () => {
     const messages = [{ role: "user", content: "word ".repeat(6000) }]
     const response = await server.post("/v1/chat/completions", { ...PLAIN, messages })
@@ -183,6 +198,8 @@ describe("the border", () => {
     expect(await (await fetch(`${server.url}/health`)).json()).toEqual({ status: "ok" })
     const { data }: Answer = await (await fetch(`${server.url}/v1/models`)).json()
     expect(data.map((m: Answer) => m.id)).toEqual(["ds4-mini"])
+    expect(await (await fetch(`${server.url}/v1/models/ds4-mini`)).json()).toEqual(data[0])
+    expect((await fetch(`${server.url}/v1/models/gpt-9`)).status).toBe(404)
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
     expect(metrics).toMatch(/^# TYPE ds4_generated_tokens_total counter$/m)
     expect((await fetch(`${server.url}/nowhere`)).status).toBe(404)

@@ -1,0 +1,23 @@
+/** How much the model is to think, as clients say it. */
+import * as v from "valibot"
+
+export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const
+export type Effort = (typeof EFFORTS)[number]
+
+export const effortField = v.optional(v.picklist(EFFORTS))
+
+/** `thinking` as DeepSeek and Anthropic have it: a switch, or an object with a type. */
+export const thinkingField = v.optional(
+  v.union([v.boolean(), v.looseObject({ type: v.picklist(["enabled", "disabled", "adaptive"]) })]),
+)
+type Thinking = v.InferOutput<typeof thinkingField>
+
+/** What the template wants to know. Thinking is on unless something says otherwise; the two highest
+ *  efforts are the protocol's own `max`. */
+export function reasoningOf(effort: Effort | undefined, thinking?: Thinking) {
+  const isOff = typeof thinking === "object" ? thinking.type === "disabled" : thinking === false
+  return {
+    thinking: !isOff && effort !== "none" && effort !== "minimal",
+    effort: effort === "xhigh" || effort === "max" ? "max" : null,
+  }
+}
