@@ -5,15 +5,15 @@ import type { FinishReason, GenerateEvent } from "../generate/types.ts"
 import { type Block, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, errorBody } from "./errors.ts"
-import { COMMON, readFields, samplingOf, stopsOf, tokenCount } from "./fields.ts"
+import { COMMON, objectOf, readFields, samplingOf, stopsOf, tokenCount } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service, timingsOf, usageOf } from "./generate.ts"
 import { effortField, reasoningOf, thinkingField } from "./reasoning.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
 const SHAPE = {
   ...COMMON,
-  messages: v.pipe(v.array(v.looseObject({ role: v.string() })), v.minLength(1)),
-  tools: v.optional(v.pipe(v.array(v.looseObject({})), v.maxLength(1024))),
+  messages: v.pipe(v.array(objectOf({ role: v.string() })), v.minLength(1)),
+  tools: v.optional(v.pipe(v.array(objectOf({})), v.maxLength(1024))),
   tool_choice: v.optional(v.picklist(["auto", "none"])),
   max_completion_tokens: tokenCount,
   reasoning_effort: effortField,

@@ -7,6 +7,13 @@ import { badRequest } from "./errors.ts"
 const MAX_TOKENS = 2 ** 24
 const MAX_STOPS = 16
 
+/** An object that may have other fields too. (To the library alone an array is one as well.) */
+export const objectOf = <E extends v.ObjectEntries>(entries: E) =>
+  v.pipe(v.custom<object>(isObject, "Invalid type: Expected Object"), v.looseObject(entries))
+
+const isObject = (value: unknown) =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
 /** A number, or a whole number, from `min` to `max`. */
 export const between = (min: number, max: number) =>
   v.pipe(v.number(), v.minValue(min), v.maxValue(max))
@@ -29,7 +36,7 @@ export const COMMON = {
   stop: v.optional(v.union([stopText, v.pipe(v.array(stopText), v.maxLength(MAX_STOPS))])),
   max_tokens: tokenCount,
   stream: v.optional(v.boolean()),
-  stream_options: v.optional(v.looseObject({ include_usage: v.optional(v.boolean()) })),
+  stream_options: v.optional(objectOf({ include_usage: v.optional(v.boolean()) })),
 }
 
 /** Fields that change the answer and that this server cannot honour, except at these values. */

@@ -5,25 +5,25 @@ import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { anthropicError, asHttpError } from "./errors.ts"
-import { COMMON, readFields, samplingOf, stopText, whole } from "./fields.ts"
+import { COMMON, objectOf, readFields, samplingOf, stopText, whole } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
 import { messagesConversation } from "./messages-input.ts"
 import { reasoningOf, thinkingField } from "./reasoning.ts"
 import { namedEvent, sseResponse } from "./sse.ts"
 
 const { stop: _, stream_options: __, ...SAMPLING } = COMMON
-const block = v.looseObject({ type: v.string() })
+const block = objectOf({ type: v.string() })
 const PROMPT = {
   model: COMMON.model,
   messages: v.pipe(
-    v.array(v.looseObject({ role: v.string(), content: v.union([v.string(), v.array(block)]) })),
+    v.array(objectOf({ role: v.string(), content: v.union([v.string(), v.array(block)]) })),
     v.minLength(1),
   ),
   system: v.optional(v.union([v.string(), v.array(block)])),
-  tools: v.optional(v.pipe(v.array(v.looseObject({ name: v.string() })), v.maxLength(1024))),
-  tool_choice: v.optional(v.looseObject({ type: v.picklist(["auto", "none"]) })),
+  tools: v.optional(v.pipe(v.array(objectOf({ name: v.string() })), v.maxLength(1024))),
+  tool_choice: v.optional(objectOf({ type: v.picklist(["auto", "none"]) })),
   thinking: thinkingField,
-  output_config: v.optional(v.looseObject({ effort: v.optional(v.string()) })),
+  output_config: v.optional(objectOf({ effort: v.optional(v.string()) })),
 }
 const SHAPE = {
   ...SAMPLING,

@@ -1,5 +1,6 @@
 /** How much the model is to think, as clients say it. */
 import * as v from "valibot"
+import { objectOf } from "./fields.ts"
 
 export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const
 export type Effort = (typeof EFFORTS)[number]
@@ -8,7 +9,7 @@ export const effortField = v.optional(v.picklist(EFFORTS))
 
 /** `thinking` as DeepSeek and Anthropic have it: a switch, or an object with a type. */
 export const thinkingField = v.optional(
-  v.union([v.boolean(), v.looseObject({ type: v.picklist(["enabled", "disabled", "adaptive"]) })]),
+  v.union([v.boolean(), objectOf({ type: v.picklist(["enabled", "disabled", "adaptive"]) })]),
 )
 type Thinking = v.InferOutput<typeof thinkingField>
 

@@ -5,7 +5,7 @@ import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, badRequest } from "./errors.ts"
-import { COMMON, readFields, samplingOf, tokenCount } from "./fields.ts"
+import { COMMON, objectOf, readFields, samplingOf, tokenCount } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
 import { effortField, reasoningOf } from "./reasoning.ts"
 import { inputMessages, inputTools } from "./responses-input.ts"
@@ -14,18 +14,16 @@ import { namedEvent, sseResponse } from "./sse.ts"
 const { stop: _, stream_options: __, max_tokens: ___, ...SAMPLING } = COMMON
 const SHAPE = {
   ...SAMPLING,
-  input: v.union([v.string(), v.pipe(v.array(v.looseObject({})), v.minLength(1))]),
+  input: v.union([v.string(), v.pipe(v.array(objectOf({})), v.minLength(1))]),
   instructions: v.optional(v.string()),
   max_output_tokens: tokenCount,
   previous_response_id: v.optional(v.string()),
-  reasoning: v.optional(v.looseObject({ effort: effortField })),
+  reasoning: v.optional(objectOf({ effort: effortField })),
   metadata: v.optional(v.record(v.string(), v.string())),
   store: v.optional(v.boolean()),
-  text: v.optional(
-    v.looseObject({ format: v.optional(v.looseObject({ type: v.picklist(["text"]) })) }),
-  ),
+  text: v.optional(objectOf({ format: v.optional(objectOf({ type: v.picklist(["text"]) })) })),
   tool_choice: v.optional(v.picklist(["auto", "none"])),
-  tools: v.optional(v.pipe(v.array(v.looseObject({ type: v.string() })), v.maxLength(1024))),
+  tools: v.optional(v.pipe(v.array(objectOf({ type: v.string() })), v.maxLength(1024))),
   truncation: v.optional(v.picklist(["disabled"])),
 }
 
