@@ -1,6 +1,6 @@
 /** POST /v1/messages and /v1/messages/count_tokens: Anthropic's Messages API. */
 import * as v from "valibot"
-import { encodePrompt, render } from "../chat/index.ts"
+import { encodePrompt, parseJson, printJson, render, toJson } from "../chat/index.ts"
 import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
@@ -59,7 +59,9 @@ export async function messages(
   checkEnd(end)
   const content = blocks.filter((b) => !b.isCut).map(contentOf)
   const answer = { ...head, content, ...stopOf(end, service, stops), usage: usageOf(end) }
-  return Response.json(answer, { headers })
+  // Inputs of calls are trees: their digits and the order of their keys are the model's own.
+  const json = printJson(toJson(answer))
+  return new Response(json, { headers: { "content-type": "application/json", ...headers } })
 }
 
 export async function countTokens(service: Service, body: Body): Promise<Response> {
@@ -80,11 +82,11 @@ function promptOf({ tokenizer }: Service, { tree }: Body, fields: Prompt) {
 const UNFINISHED = { content: [], stop_reason: null, stop_sequence: null }
 const hex = () => crypto.randomUUID().replaceAll("-", "")
 
-/** A block as it stands in the answer. Signatures exist so that a client sends reasoning back. */
+/** A block as it stands in the answer; the input of a call as the tree of its JSON. Signatures exist so that a client sends reasoning back. */
 function contentOf({ kind, name, text }: Block): object {
   if (kind === "thinking") return { type: "thinking", thinking: text, signature: "ds4" }
   if (kind === "text") return { type: "text", text }
-  return { type: "tool_use", id: `toolu_${hex()}`, name, input: JSON.parse(text || "{}") }
+  return { type: "tool_use", id: `toolu_${hex()}`, name, input: parseJson(text || "{}") }
 }
 
 /** A block before it has said anything. */
