@@ -31,14 +31,15 @@ export async function run(args: Args, io: Io): Promise<number> {
     process.once("SIGINT", () => resolve())
     process.once("SIGTERM", () => resolve())
   })
+  let service: Service | void = undefined
   try {
-    const service = await ready
-    io.err(`${service.model} at ${server.url}v1 (Ctrl-C ends)\n`)
+    service = await Promise.race([ready, stopped]) // nothing if stopped while loading
+    if (service) io.err(`${service.model} at ${server.url}v1 (Ctrl-C ends)\n`)
     await stopped
     return 0
   } finally {
     await server.stop()
-    await ready.then(({ client }) => client.close()).catch(() => {})
+    service?.client.close()
   }
 }
 

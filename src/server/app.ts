@@ -30,6 +30,7 @@ const GETS = new Map<string, Get>([
 ])
 
 export interface ServerOptions extends Access {
+  port: number
   /** Told of failures that nobody foresaw. */
   log(line: string): void
 }
@@ -57,7 +58,7 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
     async fetch(request, self) {
       self.timeout(request, 0)
       try {
-        checkAccess(request, { ...options, port: self.port! })
+        checkAccess(request, options)
         return await route(request, service, AbortSignal.any([request.signal, closing.signal]))
       } catch (error) {
         return failure(error, options, new URL(request.url).pathname)

@@ -1,12 +1,20 @@
 /** POST /v1/chat/completions: OpenAI's chat, with DeepSeek's `reasoning_content`. */
 import * as v from "valibot"
 import { conversationOf, encodePrompt, render } from "../chat/index.ts"
-import type { FinishReason, GenerateEvent } from "../generate/types.ts"
+import type { GenerateEvent } from "../generate/types.ts"
 import { type Block, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, errorBody } from "./errors.ts"
 import { COMMON, objectOf, readFields, samplingOf, stopsOf, tokenCount } from "./fields.ts"
-import { checkEnd, type Draft, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import {
+  checkEnd,
+  type Draft,
+  finishOf,
+  generate,
+  type Service,
+  timingsOf,
+  usageOf,
+} from "./generate.ts"
 import { effortField, reasoningOf, thinkingField } from "./reasoning.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
@@ -32,7 +40,7 @@ export async function chatCompletions(
   body: Body,
   signal: AbortSignal,
 ): Promise<Response> {
-  const { fields, ignored } = readFields(SHAPE, body)
+  const { fields, headers } = readFields(SHAPE, body)
   const { tool_choice, stream = false } = fields
   const tree = new Map(body.tree)
   tree.delete("thinking") // of this API, read above
@@ -54,7 +62,6 @@ export async function chatCompletions(
     model: service.model,
   }
   const events = generate(service, draft, signal)
-  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
   if (!stream) return Response.json(await whole(events, head), { headers })
   const withUsage = fields.stream_options?.include_usage ?? false
   return sseResponse(streamed(events, head, withUsage), headers)
@@ -66,9 +73,6 @@ const callOf = ({ name, text }: Pick<Block, "name" | "text">) => ({
   type: "function",
   function: { name, arguments: text },
 })
-
-/** `abort` is only seen by who has gone. */
-const finishOf = (reason: FinishReason): string => (reason === "abort" ? "stop" : reason)
 
 async function whole(events: AsyncIterable<GenerateEvent>, head: Head): Promise<object> {
   const { blocks, end, reasoningTokens } = await collectBlocks(events)

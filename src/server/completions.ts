@@ -4,7 +4,7 @@ import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, badRequest, errorBody } from "./errors.ts"
 import { COMMON, readFields, samplingOf, stopsOf, tokenIds } from "./fields.ts"
-import { checkEnd, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import { checkEnd, finishOf, generate, type Service, timingsOf, usageOf } from "./generate.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
 /** OpenAI's default, which clients rely on. */
@@ -20,7 +20,7 @@ export async function completions(
   body: Body,
   signal: AbortSignal,
 ): Promise<Response> {
-  const { fields, ignored } = readFields(SHAPE, body)
+  const { fields, headers } = readFields(SHAPE, body)
   const draft = {
     ids: idsOf(service, fields.prompt),
     format: "raw" as const,
@@ -35,7 +35,6 @@ export async function completions(
     model: service.model,
   }
   const events = generate(service, draft, signal)
-  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
   if (fields.stream)
     return sseResponse(
       streamed(events, head, fields.stream_options?.include_usage ?? false),
@@ -46,7 +45,7 @@ export async function completions(
     if (event.type === "text") text += event.text
     else if (event.type === "end") end = event
   checkEnd(end!)
-  const choice = { index: 0, text, logprobs: null, finish_reason: end!.reason }
+  const choice = { index: 0, text, logprobs: null, finish_reason: finishOf(end!.reason) }
   const usage = usageOf(end!, 0)
   return Response.json({ ...head, choices: [choice], usage, timings: timingsOf(end!) }, { headers })
 }
@@ -73,7 +72,7 @@ async function* streamed(
       if (event.type === "text") yield chunk(event.text, null)
       if (event.type !== "end") continue
       checkEnd(event)
-      yield chunk("", event.reason)
+      yield chunk("", finishOf(event.reason))
       if (withUsage) yield dataEvent({ ...head, choices: [], usage: usageOf(event, 0) })
     }
     yield "data: [DONE]\n\n"

@@ -77,12 +77,12 @@ const WITHOUT_EFFECT = new Set([
   "verbosity",
 ])
 
-/** Reads fields by a schema. `ignored` gets the names that nobody knows.
+/** Reads fields by a schema. The headers, for the answer, name the fields that nobody knows.
  *  @throws HttpError 400 naming the field */
 export function readFields<S extends v.ObjectEntries>(
   shape: S,
   { plain }: Body,
-): { fields: v.InferOutput<v.ObjectSchema<S, undefined>>; ignored: string[] } {
+): { fields: v.InferOutput<v.ObjectSchema<S, undefined>>; headers: Record<string, string> } {
   for (const [name, isFine] of Object.entries(REFUSED))
     if (!Object.hasOwn(shape, name) && Object.hasOwn(plain, name) && !isFine(plain[name]))
       throw badRequest(`${name} is not supported here`, name, "unsupported_value")
@@ -97,7 +97,8 @@ export function readFields<S extends v.ObjectEntries>(
     (name) =>
       !Object.hasOwn(shape, name) && !Object.hasOwn(REFUSED, name) && !WITHOUT_EFFECT.has(name),
   )
-  return { fields: result.output, ignored }
+  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
+  return { fields: result.output, headers: headers as Record<string, string> }
 }
 
 type CommonFields = v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>

@@ -1,7 +1,12 @@
 /** From a request that has been read to the engine's events, and their common ends. */
 import type { Message } from "../chat/index.ts"
 import { type EngineClient, revive } from "../engine/client.ts"
-import type { GenerateEnd, GenerateEvent, GenerateRequest } from "../generate/types.ts"
+import type {
+  FinishReason,
+  GenerateEnd,
+  GenerateEvent,
+  GenerateRequest,
+} from "../generate/types.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
 import { badRequest, HttpError } from "./errors.ts"
 import type { Metrics } from "./metrics.ts"
@@ -72,6 +77,9 @@ export function checkEnd(end: GenerateEnd): void {
   const error = revive(end.error)
   throw new HttpError(500, error.message, { code: error.name })
 }
+
+/** OpenAI's names of ends; an abort is only seen by who has gone. */
+export const finishOf = (reason: FinishReason): string => (reason === "abort" ? "stop" : reason)
 
 /** OpenAI's usage. `reasoning` tokens are those before the first visible text or call. */
 export function usageOf({ usage }: GenerateEnd, reasoning: number): object {

@@ -5,7 +5,6 @@ import { HttpError } from "./errors.ts"
 
 export interface Access {
   host: string
-  port: number
   apiKey: string | undefined
 }
 

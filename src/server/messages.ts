@@ -39,7 +39,7 @@ export async function messages(
   body: Body,
   signal: AbortSignal,
 ): Promise<Response> {
-  const { fields, ignored } = readFields(SHAPE, body)
+  const { fields, headers } = readFields(SHAPE, body)
   const stops = fields.stop_sequences ?? []
   const draft: Draft = {
     ...promptOf(service, body, fields),
@@ -49,7 +49,6 @@ export async function messages(
   }
   const head = { id: `msg_${hex()}`, type: "message", role: "assistant", model: service.model }
   const events = generate(service, draft, signal)
-  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
   if (fields.stream) {
     const input_tokens = draft.ids.length
     const message = { ...head, ...UNFINISHED, usage: { input_tokens, output_tokens: 0 } }

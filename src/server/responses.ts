@@ -37,7 +37,7 @@ export async function responses(
   body: Body,
   signal: AbortSignal,
 ): Promise<Response> {
-  const { fields, ignored } = readFields(SHAPE, body)
+  const { fields, headers } = readFields(SHAPE, body)
   const history = [...previousOf(service, fields), ...inputMessages(body.tree.get("input")!)]
   const reasoning = reasoningOf(fields.reasoning?.effort)
   const draft: Draft = {
@@ -51,7 +51,6 @@ export async function responses(
     if (fields.store ?? true) remember(service, base.id, [...history, messageOf(blocks)])
   }
   const events = generate(service, draft, signal)
-  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
   if (fields.stream) return sseResponse(streamed(events, base, keep), headers)
   const { blocks, end, reasoningTokens } = await collectBlocks(events)
   checkEnd(end)

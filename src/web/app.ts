@@ -22,15 +22,17 @@ function settings(): Record<(typeof SETTINGS)[number], string> {
 
 // --- drawing ---
 
-function draw(): void {
-  const path = store.path()
-  const views = path.map((message) => viewOf(message).element)
+/** Draws the conversation. Returns the view of its last message. */
+function draw(): MessageView | undefined {
+  const all = store.path().map(viewOf)
+  const views = all.map((view) => view.element)
   const empty = document.createElement("p")
   empty.className = "empty"
   empty.textContent = "Nothing said yet."
   messages.replaceChildren(...(views.length > 0 ? views : [empty]))
   messages.scrollTop = messages.scrollHeight
   drawConversations()
+  return all.at(-1)
 }
 
 function drawConversations(): void {
@@ -80,9 +82,7 @@ function edit(message: Message): void {
 async function answer(question: Message): Promise<void> {
   const { thinking, temperature, system } = settings()
   const reply = store.add("assistant", "", question.id)
-  draw()
-  const view = viewOf(reply)
-  messages.lastElementChild!.replaceWith(view.element)
+  const view = draw()!
   const history = store.path().slice(0, -1)
   running = new AbortController()
   send.textContent = "Stop"

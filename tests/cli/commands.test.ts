@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { writeFileSync } from "node:fs"
 import packageJson from "../../package.json"
-import { CLI, cleanEnv, ds4, temporary } from "./support.ts"
+import { CLI, cleanEnv, COMMANDS, ds4, temporary } from "./support.ts"
 import { MINI_Q2, ROOT } from "../support/models.ts"
 
 const CAPITAL = "What is the capital of France?"
@@ -12,19 +12,8 @@ describe("ds4", () => {
     expect((await ds4(["--version"])).out).toBe(`ds4 ${packageJson.version}\n`)
     const all = await ds4(["--help"])
     expect(all.code).toBe(0)
-    const commands = [
-      "chat",
-      "batch",
-      "serve",
-      "tokenize",
-      "inspect",
-      "logits",
-      "perplexity",
-      "bench",
-      "doctor",
-    ]
-    for (const command of commands) expect(all.out).toContain(`\n  ${command}`)
-    const helps = await Promise.all(commands.map((c) => ds4([c, "--help"])))
+    for (const command of COMMANDS) expect(all.out).toContain(`\n  ${command}`)
+    const helps = await Promise.all(COMMANDS.map((c) => ds4([c, "--help"])))
     for (const { out, code } of helps) {
       expect(code).toBe(0)
       expect(out).toContain("Examples:\n  $ ds4 ")

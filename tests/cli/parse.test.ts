@@ -4,6 +4,7 @@ import { nearest, parseArgs } from "../../src/cli/parse.ts"
 import { samplingOf } from "../../src/cli/sampling.ts"
 import { CliError } from "../../src/errors.ts"
 import { DEFAULT_SAMPLING } from "../../src/session/sampler.ts"
+import { COMMANDS } from "./support.ts"
 
 /** Sets variables for the time of a call. */
 function withEnv<T>(variables: Record<string, string>, work: () => T): T {
@@ -114,17 +115,7 @@ describe("parseArgs()", () => {
 
 describe("the table of options", () => {
   test("no flag and no variable belongs to two options of a command", () => {
-    for (const command of [
-      "chat",
-      "batch",
-      "serve",
-      "tokenize",
-      "inspect",
-      "logits",
-      "perplexity",
-      "bench",
-      "doctor",
-    ]) {
+    for (const command of COMMANDS) {
       const options = optionsOf(command)
       const flags = options.flatMap((o) => [
         flagOf(o.name),

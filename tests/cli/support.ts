@@ -1,7 +1,7 @@
 /** Running the command line from outside, and a screen to look at what it draws. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import pc from "picocolors"
 import type { Io } from "../../src/cli/io.ts"
 import { ROOT } from "../support/models.ts"
@@ -71,6 +71,31 @@ export function fakeIo(over: Partial<Io> = {}): Io & { text(): string; errors():
     ...over,
   }
 }
+
+/** The same for a command without a terminal, whose input is a file. */
+export const plainIo = (input = "") =>
+  fakeIo({
+    outTTY: false,
+    input: "file",
+    readInput: async () => input,
+    movesCursor: false,
+    columns: () => 80,
+    rows: () => 24,
+    resolvePath: (path) => resolve(path),
+  })
+
+/** All commands, in the order of the help. */
+export const COMMANDS = [
+  "chat",
+  "batch",
+  "serve",
+  "tokenize",
+  "inspect",
+  "logits",
+  "perplexity",
+  "bench",
+  "doctor",
+]
 
 /** What a terminal shows after some output: lines from the first to the last. Knows the sequences that
  *  ds4 writes; throws at others. */

@@ -1,10 +1,9 @@
 /** `ds4 bench`: what it measures where, in which form, and that nothing but speed depends on how. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import pc from "picocolors"
-import type { Io } from "../../src/cli/io.ts"
 import { parseArgs } from "../../src/cli/parse.ts"
 import { readGguf } from "../../src/gguf/reader.ts"
 import { readConfig } from "../../src/model/config.ts"
@@ -29,6 +28,7 @@ import { syntheticWriter } from "../../src/tools/bench-synthetic.ts"
 import * as bench from "../../src/tools/bench.ts"
 import { inspectModel } from "../../src/tools/inspect-model.ts"
 import { memoryReport } from "../../src/tools/inspect-memory.ts"
+import { plainIo } from "../cli/support.ts"
 import { MINI_Q2, openTest } from "../support/models.ts"
 
 let folder: string
@@ -39,38 +39,18 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** An Io without a terminal that keeps what is said. */
-function keptIo() {
-  const said = { out: "", err: "" }
-  const io: Io = {
-    out: (text) => void (said.out += text),
-    err: (text) => void (said.err += text),
-    outTTY: false,
-    errTTY: false,
-    input: "file",
-    readInput: async () => "",
-    movesCursor: false,
-    columns: () => 80,
-    rows: () => 24,
-    colors: pc.createColors(false),
-    errColors: pc.createColors(false),
-    resolvePath: (path) => resolve(path),
-  }
-  return { io, said }
-}
-
 /** Measures ds4-mini, without the second that measuring memory takes. */
 async function measure(...argv: string[]) {
-  const { io, said } = keptIo()
+  const io = plainIo()
   const args = parseArgs("bench", ["-m", MINI_Q2, "--threads", "2", ...argv])
   const plan = { ...planOf(args, io), measuresBandwidth: false }
   const code = await measureModel(MINI_Q2, plan, args, io)
-  return { code, ...said }
+  return { code, out: io.text(), err: io.errors() }
 }
 
 /** The command as it is, for what it refuses. */
 const refused = (...argv: string[]) => {
-  const { io } = keptIo()
+  const io = plainIo()
   return expect(bench.run(parseArgs("bench", argv), io)).rejects
 }
 
@@ -214,11 +194,11 @@ test("--compare says how much faster, and whether the same was computed", async 
   const other = { ...ROW, context: 1024, logitsHash: "f".repeat(16) }
   const a = table("before.csv", ROW, { ...ROW, context: 1024 }, { ...ROW, context: 2048 })
   const b = table("after.csv", { ...ROW, prefillTps: 150, genTps: 25 }, other)
-  const { io, said } = keptIo()
+  const io = plainIo()
   expect(await bench.run(parseArgs("bench", ["--compare", a, b]), io)).toBe(0)
-  expect(said.out).toMatch(/^512 .* 1\.50 .* 2\.50 +equal$/m)
-  expect(said.out).toMatch(/^1,024 .* 1\.00 .* 1\.00 +DIFFERENT$/m)
-  expect(said.out).toContain("Contexts in one of the two only: 1.")
+  expect(io.text()).toMatch(/^512 .* 1\.50 .* 2\.50 +equal$/m)
+  expect(io.text()).toMatch(/^1,024 .* 1\.00 .* 1\.00 +DIFFERENT$/m)
+  expect(io.text()).toContain("Contexts in one of the two only: 1.")
   await refused("--compare", a).toThrow(/needs two tables/)
   await refused("--compare", a, at("none.csv")).toThrow(/Cannot read/)
 })

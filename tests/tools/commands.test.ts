@@ -1,9 +1,8 @@
 /** The commands of src/tools from their arguments to what they print and write. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import pc from "picocolors"
 import type { Io } from "../../src/cli/io.ts"
 import type { Args } from "../../src/cli/options.ts"
 import { parseArgs } from "../../src/cli/parse.ts"
@@ -16,6 +15,7 @@ import * as doctor from "../../src/tools/doctor.ts"
 import * as inspect from "../../src/tools/inspect.ts"
 import * as logits from "../../src/tools/logits.ts"
 import * as perplexity from "../../src/tools/perplexity.ts"
+import { plainIo } from "../cli/support.ts"
 import { MINI_Q2, openTest, runAll } from "../support/models.ts"
 
 let folder: string
@@ -33,25 +33,10 @@ const TOOLS: Record<string, Tool> = { doctor, inspect, logits, perplexity }
 
 /** Runs a command line without a terminal; ds4-mini q2 unless it names a model. */
 async function ds4(command: string, ...argv: string[]) {
-  let out = ""
-  let err = ""
-  const io: Io = {
-    out: (text) => void (out += text),
-    err: (text) => void (err += text),
-    outTTY: false,
-    errTTY: false,
-    input: "file",
-    readInput: async () => "The sky is blue.",
-    movesCursor: false,
-    columns: () => 80,
-    rows: () => 24,
-    colors: pc.createColors(false),
-    errColors: pc.createColors(false),
-    resolvePath: (path) => resolve(path),
-  }
+  const io = plainIo("The sky is blue.")
   const model = argv.includes("-m") || command === "inspect" ? [] : ["-m", MINI_Q2]
   const code = await TOOLS[command]!.run(parseArgs(command, [...argv, ...model]), io)
-  return { code, out, err }
+  return { code, out: io.text(), err: io.errors() }
 }
 
 describe("ds4 inspect", () => {
