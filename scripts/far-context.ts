@@ -4,7 +4,7 @@
 import { parseArgs } from "node:util"
 import { ensureNativeLibrary } from "../ffi/build.ts"
 import { openLibrary } from "../ffi/library.ts"
-import type { Pages } from "../src/ops/ops.ts"
+import type { Pages } from "../src/ops/kv-ops.ts"
 import { openRuntime } from "../src/session/open.ts"
 import type { Sequence } from "../src/session/sequence.ts"
 import { Random } from "../src/tools/synthetic-data.ts"

@@ -1,6 +1,6 @@
 /** Attention of one layer: a low-rank query, one latent row that is key and value of all heads, a
  *  window of raw rows, and compressed rows of everything older. Spec §6. */
-import { ROW_KV } from "../ops/ops.ts"
+import { ROW_KV } from "../ops/kv-ops.ts"
 import { compressIndexRows, compressKvRows } from "./compressor.ts"
 import { selectRows } from "./indexer.ts"
 import type { LayerCache } from "./kv-cache.ts"

@@ -1,6 +1,6 @@
 /** Compressors: every 4 or 128 tokens become one row. Each pools the projections of a block by a
  *  softmax per dim, and the result is normed, rotated to the block's start and rounded. Spec §9. */
-import { ROW_INDEX, ROW_KV } from "../ops/ops.ts"
+import { ROW_INDEX, ROW_KV } from "../ops/kv-ops.ts"
 import type { LayerCache } from "./kv-cache.ts"
 import type { Activations } from "./scratch.ts"
 import type { Model } from "./transformer.ts"

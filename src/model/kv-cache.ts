@@ -7,7 +7,7 @@
  *    pages           compressed rows, packed                       [nPages, 128 / ratio, rowBytes]
  *    index pages     index rows, packed (ratio 4)                  [nPages, 32, indexRowBytes]  */
 import type { Backend } from "../ops/backend.ts"
-import { PAGE_TOKENS, type Pages } from "../ops/ops.ts"
+import { PAGE_TOKENS, type Pages } from "../ops/kv-ops.ts"
 import { type DeviceBuffer, Tensor, type TensorType } from "../ops/tensor.ts"
 import type { CompressRatio, Config } from "./config.ts"
 

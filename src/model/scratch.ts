@@ -2,7 +2,7 @@
  *  opened; a step of n rows sees the first n rows of each buffer. */
 import type { Backend } from "../ops/backend.ts"
 import type { RowSizes } from "./kv-cache.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import { ROW_WORDS } from "../ops/shapes.ts"
 import { type DeviceBuffer, Tensor, type TensorType } from "../ops/tensor.ts"
 import type { Config } from "./config.ts"

@@ -1,48 +1,27 @@
 /** What the model may ask of a machine. Each method checks shapes, derives sizes from them and hands
  *  over to the backend's kernel of the same name. Dims are outermost first, [nRows, dim]; activations
  *  are f32; a step has nRows rows, each a token of some sequence (ffi/types.h: ds4_row). A row's
- *  result never depends on the other rows, and no op branches on a position outside its kernel.
+ *  result never depends on the other rows, and no op branches on a position outside its kernel. Ops on
+ *  what a sequence keeps, from rounding its rows to attending to them, stand in kv-ops.ts.
  *  Numbers of sections refer to the model specification summarised in docs/model.md. */
 import { assert, ShapeError } from "../errors.ts"
+import { KvOps } from "./kv-ops.ts"
 import { dims2, dims3, expectRows, same } from "./shapes.ts"
-import type { Backend } from "./backend.ts"
 import { type Tensor, typeId } from "./tensor.ts"
 
-/** Rows of packed KV memory hold 128 tokens a page. */
-export const PAGE_TOKENS = 128
 /** At most so many candidates of a row come back from `candidates`. */
 export const CANDIDATE_LIMIT = 1024
 /** u32 words of a ds4_candidate_row. */
 export const CANDIDATE_WORDS = 5
 
-export const ROW_KV = 0
-export const ROW_INDEX = 1
-
-/** Where the compressed rows of a layer lie, and which page a sequence's block is in. */
-export interface Pages {
-  /** Packed rows, bytes [nPages, 128 / ratio, rowBytes]. */
-  readonly rows: Tensor
-  /** Physical page of (sequence, page number): i32 [nSeqs, tableLen]. */
-  readonly table: Tensor
-  readonly ratio: number
-}
-
-export class Ops {
-  readonly backend: Backend
-  readonly #k: Backend["kernels"]
-
-  constructor(backend: Backend) {
-    this.backend = backend
-    this.#k = backend.kernels
-  }
-
+export class Ops extends KvOps {
   /** Token embedding, copied to every residual stream: `out[r,h] = table[token_r]`, h < hc.
    *  out [nRows, hc, dim]; table [vocab, dim] of any type; rows [nRows]. Spec §5. */
   embed(out: Tensor, table: Tensor, rows: Tensor): void {
     const [nRows, hc, dim] = dims3(out, "embed out")
     const [vocab] = dims2(table, "embed table", undefined, dim)
     expectRows(rows, nRows)
-    this.#k.embed(out, table, rows, nRows, hc, dim, vocab, typeId(table.type))
+    this.kernels.embed(out, table, rows, nRows, hc, dim, vocab, typeId(table.type))
   }
 
   /** Root-mean-square norm: `out[r,i] = w[i] · x[r,i] / √(mean_i x[r,i]² + eps)`, w = 1 where null.
@@ -52,7 +31,7 @@ export class Ops {
     const nRows = x.size / dim
     same(out, x, "rmsNorm")
     w?.expect("rmsNorm w", "F32", dim)
-    this.#k.rmsNorm(out, x, w, nRows, dim, eps)
+    this.kernels.rmsNorm(out, x, w, nRows, dim, eps)
   }
 
   /** `out[r,g] = W_g · x[r,g]` for each of the groups (one unless given).
@@ -65,7 +44,7 @@ export class Ops {
       throw new ShapeError(
         `matmul: out [${out.dims}] = w [${w.dims}] · x [${x.dims}] in ${nGroups} groups does not fit`,
       )
-    this.#k.matmul(out, x, w, nRows, nGroups, nIn, allOut / nGroups, typeId(w.type))
+    this.kernels.matmul(out, x, w, nRows, nGroups, nIn, allOut / nGroups, typeId(w.type))
   }
 
   /** Rotation table of a step: `(cos φ, sin φ)`, `φ = f32(f32(p) · freqs[i])`, where p is the row's
@@ -75,7 +54,7 @@ export class Ops {
     const [nRows, nPairs] = dims3(out, "ropeTable out")
     freqs.expect("ropeTable freqs", "F32", nPairs)
     expectRows(rows, nRows)
-    this.#k.ropeTable(out, freqs, rows, nRows, nPairs, ratio)
+    this.kernels.ropeTable(out, freqs, rows, nRows, nPairs, ratio)
   }
 
   /** Rotates the interleaved pairs of the last ropeDim dims of every head, in place:
@@ -86,7 +65,7 @@ export class Ops {
     const [tableRows, nPairs] = dims3(table, "ropeTail table")
     if (tableRows !== nRows || 2 * nPairs > dim)
       throw new ShapeError(`ropeTail: table [${table.dims}] does not fit x [${x.dims}]`)
-    this.#k.ropeTail(x, table, nRows, nHeads, dim, 2 * nPairs, inverse ? 1 : 0)
+    this.kernels.ropeTail(x, table, nRows, nHeads, dim, 2 * nPairs, inverse ? 1 : 0)
   }
 
   /** Weights of a hyper-connection from its mix m [nRows, 2hc + hc²]:
@@ -111,7 +90,7 @@ export class Ops {
     mix.expect("hcSplit mix", "F32", nRows, width)
     scale.expect("hcSplit scale", "F32", 3)
     base.expect("hcSplit base", "F32", width)
-    this.#k.hcSplit(pre, post, comb, mix, scale, base, nRows, hc, nIters, eps)
+    this.kernels.hcSplit(pre, post, comb, mix, scale, base, nRows, hc, nIters, eps)
   }
 
   /** `out[r] = Σ_h pre[r,h] · streams[r,h]`. out [nRows, dim]; streams [nRows, hc, dim]. Spec §5. */
@@ -119,7 +98,7 @@ export class Ops {
     const [nRows, hc, dim] = dims3(streams, "hcCollapse streams")
     out.expect("hcCollapse out", "F32", nRows, dim)
     pre.expect("hcCollapse pre", "F32", nRows, hc)
-    this.#k.hcCollapse(out, streams, pre, nRows, hc, dim)
+    this.kernels.hcCollapse(out, streams, pre, nRows, hc, dim)
   }
 
   /** `streams'[r,k] = post[r,k] · y[r] + Σ_j comb[r,j,k] · streams[r,j]`, in place; j is the source.
@@ -129,7 +108,7 @@ export class Ops {
     y.expect("hcExpand y", "F32", nRows, dim)
     post.expect("hcExpand post", "F32", nRows, hc)
     comb.expect("hcExpand comb", "F32", nRows, hc, hc)
-    this.#k.hcExpand(streams, y, post, comb, nRows, hc, dim)
+    this.kernels.hcExpand(streams, y, post, comb, nRows, hc, dim)
   }
 
   /** `out[r,h] = σ(mix[r,h] · scale + base[h]) + eps`. out, mix [nRows, hc]. Spec §5, HC head. */
@@ -138,205 +117,7 @@ export class Ops {
     same(mix, out, "hcHeadWeights")
     scale.expect("hcHeadWeights scale", "F32", 1)
     base.expect("hcHeadWeights base", "F32", hc)
-    this.#k.hcHeadWeights(out, mix, scale, base, nRows, hc, eps)
-  }
-
-  /** Precision of a stored attention row, in place: the first dim - ropeDim elements through FP8
-   *  E4M3 in blocks of 64, `sc = 2^⌈log2(max(|v|, 1e-4) / 448)⌉, v = E4M3(v / sc) · sc`; the rotated
-   *  tail to f16. x [nRows, dim]. Spec §8. */
-  roundKv(x: Tensor, ropeDim: number): void {
-    const [nRows, dim] = dims2(x, "roundKv x")
-    if (ropeDim % 2 !== 0 || (dim - ropeDim) % 64 !== 0)
-      throw new ShapeError(`roundKv: ${dim} - ${ropeDim} is no multiple of 64`)
-    this.#k.roundKv(x, nRows, dim, ropeDim)
-  }
-
-  /** Precision of an index query or row, in place: Hadamard in natural order, times dim^-½, then FP4
-   *  E2M1 in blocks of 32 with `sc = 2^⌈log2(max|v| / 6)⌉`. x [nRows…, dim], dim a power of two. Spec §8. */
-  roundIndex(x: Tensor): void {
-    const dim = x.dims.at(-1)!
-    if (dim % 32 !== 0 || Math.log2(dim) % 1 !== 0)
-      throw new ShapeError(`roundIndex: ${dim} is not a power of two of at least 32`)
-    this.#k.roundIndex(x, x.size / dim, dim)
-  }
-
-  /** Packs rounded rows losslessly (ffi/types.h: ds4_row_format). out bytes [nRows, rowBytes];
-   *  x [nRows, dim] that went through roundKv or roundIndex. Design D6. */
-  packRows(out: Tensor, x: Tensor, format: number, ropeDim = 0): void {
-    const [nRows, dim] = dims2(x, "packRows x")
-    const [, rowBytes] = dims2(out, "packRows out", nRows)
-    this.#k.packRows(out, x, nRows, dim, ropeDim, rowBytes, format)
-  }
-
-  /** Keeps a step's rows for later steps: row (seq, pos) goes to `ring[seq, pos mod nSlots]`, unless a
-   *  later row of the same sequence in this step takes the same slot.
-   *  ring [nSeqs, nSlots, width]; src [nRows, width], same type. Design D7. */
-  storeRing(ring: Tensor, src: Tensor, rows: Tensor): void {
-    const [nSeqs, nSlots, width] = dims3(ring, "storeRing ring")
-    const nRows = src.dims[0]!
-    if (src.size !== nRows * width || src.type !== ring.type)
-      throw new ShapeError(`storeRing: rows [${src.dims}] do not fit ring [${ring.dims}]`)
-    expectRows(rows, nRows)
-    this.#k.storeRing(ring, src, rows, nRows, nSeqs, nSlots, src.bytes / nRows)
-  }
-
-  /** Stores the packed row of every block that a row of the step completes, `(pos + 1) % ratio = 0`,
-   *  as row `c = pos div ratio` of its sequence. src bytes [nRows, rowBytes]. Spec §9. */
-  storePages(pages: Pages, src: Tensor, rows: Tensor): void {
-    const [nPages, , width] = dims3(pages.rows, "storePages pages")
-    const [nSeqs, tableLen] = dims2(pages.table, "storePages table")
-    const [nRows] = dims2(src, "storePages src", undefined, width)
-    expectRows(rows, nRows)
-    this.#k.storePages(
-      pages.rows,
-      src,
-      pages.table,
-      rows,
-      nRows,
-      nPages,
-      nSeqs,
-      tableLen,
-      pages.ratio,
-      width,
-    )
-  }
-
-  /** Pools a block of tokens where a row completes one, else 0: `out_i = Σ_t softmax_t(s_t,i) · k_t,i`
-   *  with `s_t += ape[t mod ratio]`. Candidates: the block's own tokens (their second halves if
-   *  overlapping) and, if overlapping, the first halves of the block before, when there is one.
-   *  Tokens of this step come from k, s [nRows, width], earlier ones from the rings
-   *  [nSeqs, nSlots, width]; out [nRows, dim]; width = dim, or 2·dim if overlapping (ratio 4). Spec §9. */
-  compress(
-    out: Tensor,
-    k: Tensor,
-    s: Tensor,
-    ring: { k: Tensor; s: Tensor },
-    ape: Tensor,
-    rows: Tensor,
-  ): void {
-    const [nRows, dim] = dims2(out, "compress out")
-    const [nSeqs, nSlots, width] = dims3(ring.k, "compress ring")
-    const [ratio] = dims2(ape, "compress ape", undefined, width)
-    if (width !== dim && width !== 2 * dim) throw new ShapeError(`compress: ${width} for ${dim}`)
-    k.expect("compress k", "F32", nRows, width)
-    s.expect("compress s", "F32", nRows, width)
-    same(ring.s, ring.k, "compress ring")
-    expectRows(rows, nRows)
-    const overlap = width === dim ? 0 : 1
-    this.#k.compress(
-      out,
-      k,
-      s,
-      ring.k,
-      ring.s,
-      ape,
-      rows,
-      nRows,
-      nSeqs,
-      nSlots,
-      dim,
-      ratio,
-      overlap,
-      typeId(ape.type),
-    )
-  }
-
-  /** The best visible index rows of each row: with n = (pos + 1) div ratio,
-   *  `score_c = scale · Σ_h w_h · max(0, q_h · k_c)` for c < n; sel gets the min(n, topK) largest in
-   *  ascending order of c; equal scores: the lower c. (scale multiplies w before the sum.)
-   *  sel i32 [nRows, topK]; q [nRows, nHeads, dim] as roundIndex leaves it; weights [nRows, nHeads]; pages of packed index rows.
-   *  scores, if given, [nRows, len] gets the scores. Spec §10. */
-  indexTopK(
-    sel: Tensor,
-    q: Tensor,
-    weights: Tensor,
-    pages: Pages,
-    rows: Tensor,
-    scale: number,
-    scores: Tensor | null = null,
-  ): void {
-    const [nRows, nHeads, dim] = dims3(q, "indexTopK q")
-    const [, topK] = dims2(sel, "indexTopK sel", nRows)
-    const [nPages, , rowBytes] = dims3(pages.rows, "indexTopK pages")
-    const [nSeqs, tableLen] = dims2(pages.table, "indexTopK table")
-    weights.expect("indexTopK weights", "F32", nRows, nHeads)
-    expectRows(rows, nRows)
-    this.#k.indexTopK(
-      sel,
-      q,
-      weights,
-      pages.rows,
-      pages.table,
-      rows,
-      scores,
-      nRows,
-      nHeads,
-      dim,
-      topK,
-      pages.ratio,
-      rowBytes,
-      nPages,
-      nSeqs,
-      tableLen,
-      scores ? scores.dims[1]! : 0,
-      scale,
-    )
-  }
-
-  /** Attention of every head over one latent row per key (K = V), with a sink that has no value:
-   *  `s_j = scale · q_h · row_j`, `M = max(sink_h, max_j s_j)`,
-   *  `out_h = Σ_j e^{s_j - M} row_j / (e^{sink_h - M} + Σ_j e^{s_j - M})`.
-   *  Keys, in this order: the raw rows of positions max(0, pos - window + 1) … pos — those of this step
-   *  from `step` [nRows, rowBytes], earlier ones from `ring` [nSeqs, nSlots, rowBytes] at pos mod nSlots —
-   *  then the compressed rows c < n = (pos + 1) div ratio, all of them, or sel's first min(n, topK).
-   *  out, q [nRows, nHeads, dim]; sinks [nHeads]. Spec §6. */
-  attend(
-    out: Tensor,
-    q: Tensor,
-    step: Tensor,
-    ring: Tensor,
-    pages: Pages | null,
-    sel: Tensor | null,
-    sinks: Tensor,
-    rows: Tensor,
-    window: number,
-    ropeDim: number,
-    scale: number,
-  ): void {
-    const [nRows, nHeads, dim] = dims3(q, "attend q")
-    const [ringSeqs, nSlots, rowBytes] = dims3(ring, "attend ring")
-    same(out, q, "attend")
-    step.expect("attend step", null, nRows, rowBytes)
-    sinks.expect("attend sinks", "F32", nHeads)
-    expectRows(rows, nRows)
-    const [nPages] = pages ? dims3(pages.rows, "attend pages", undefined, undefined, rowBytes) : [0]
-    const [nSeqs, tableLen] = pages ? dims2(pages.table, "attend table") : [ringSeqs, 0]
-    if (nSeqs !== ringSeqs) throw new ShapeError(`attend: ${nSeqs} page tables, ${ringSeqs} rings`)
-    const topK = sel ? dims2(sel, "attend sel", nRows)[1] : 0
-    this.#k.attend(
-      out,
-      q,
-      step,
-      ring,
-      pages?.rows ?? null,
-      pages?.table ?? null,
-      sel,
-      sinks,
-      rows,
-      nRows,
-      nHeads,
-      dim,
-      ropeDim,
-      rowBytes,
-      window,
-      nSlots,
-      pages?.ratio ?? 0,
-      topK,
-      nPages,
-      nSeqs,
-      tableLen,
-      scale,
-    )
+    this.kernels.hcHeadWeights(out, mix, scale, base, nRows, hc, eps)
   }
 
   /** Scored routing: `p_e = √softplus(logit_e)`; sel = the k largest of p + bias in descending order,
@@ -353,7 +134,7 @@ export class Ops {
     const [, k] = dims2(sel, "routerTopK sel", nRows)
     weights.expect("routerTopK weights", "F32", nRows, k)
     bias?.expect("routerTopK bias", "F32", nExperts)
-    this.#k.routerTopK(sel, weights, logits, bias, nRows, nExperts, k, scale)
+    this.kernels.routerTopK(sel, weights, logits, bias, nRows, nExperts, k, scale)
   }
 
   /** Routing by token: `sel = table[token]`, weights as in routerTopK. table i32 [vocab, k]. Spec §11.
@@ -371,7 +152,7 @@ export class Ops {
     sel.expect("routerHash sel", "I32", nRows, k)
     weights.expect("routerHash weights", "F32", nRows, k)
     expectRows(rows, nRows)
-    this.#k.routerHash(sel, weights, logits, table, rows, nRows, nExperts, k, vocab, scale)
+    this.kernels.routerHash(sel, weights, logits, table, rows, nRows, nExperts, k, vocab, scale)
   }
 
   /** Hidden state of the chosen experts: `a = min(gate_e x, clamp)`, `u = clamp(up_e x, ±clamp)`,
@@ -392,7 +173,7 @@ export class Ops {
     x.expect("expertsGateUp x", "F32", nRows, dim)
     sel.expect("expertsGateUp sel", "I32", nRows, k)
     weights.expect("expertsGateUp weights", "F32", nRows, k)
-    this.#k.expertsGateUp(
+    this.kernels.expertsGateUp(
       out,
       x,
       gate,
@@ -416,21 +197,21 @@ export class Ops {
     const [nExperts, dim] = dims3(down, "expertsDown down", undefined, undefined, ff)
     out.expect("expertsDown out", "F32", nRows, dim)
     sel.expect("expertsDown sel", "I32", nRows, k)
-    this.#k.expertsDown(out, h, down, sel, nRows, k, nExperts, dim, ff, typeId(down.type))
+    this.kernels.expertsDown(out, h, down, sel, nRows, k, nExperts, dim, ff, typeId(down.type))
   }
 
   /** `out = a σ(a) · u`, a = min(gate, clamp), u = up within ±clamp. Shared expert, spec §11. */
   swiglu(out: Tensor, gate: Tensor, up: Tensor, clamp: number): void {
     same(gate, out, "swiglu gate")
     same(up, out, "swiglu up")
-    this.#k.swiglu(out, gate, up, out.size, clamp)
+    this.kernels.swiglu(out, gate, up, out.size, clamp)
   }
 
   /** `out = a + b`; out may be either. */
   add(out: Tensor, a: Tensor, b: Tensor): void {
     same(a, out, "add a")
     same(b, out, "add b")
-    this.#k.add(out, a, b, out.size)
+    this.kernels.add(out, a, b, out.size)
   }
 
   /** `out[i] = x[index[i]]`: the rows whose logits are wanted. index i32 [nOut]; f32 rows of any dims. */
@@ -439,7 +220,7 @@ export class Ops {
     const nRows = x.dims[0]!
     if (x.size / nRows !== out.size / nOut || index.dims[0] !== nOut)
       throw new ShapeError(`gatherRows: [${out.dims}] of [${x.dims}] by [${index.dims}]`)
-    this.#k.gatherRows(out, x, index, nOut, nRows, x.size / nRows)
+    this.kernels.gatherRows(out, x, index, nOut, nRows, x.size / nRows)
   }
 
   /** What sampling needs of each row of logits: applies the bias (in place) and the mask, then
@@ -463,6 +244,18 @@ export class Ops {
     mask?.expect("candidates mask", "I32", nRows, Math.ceil(vocab / 32))
     delta.expect("candidates delta", "F32", nRows)
     assert(bias !== null || nBias === 0, "candidates: a bias count without a bias")
-    this.#k.candidates(info, ids, values, logits, mask, delta, bias, nRows, vocab, limit, nBias)
+    this.kernels.candidates(
+      info,
+      ids,
+      values,
+      logits,
+      mask,
+      delta,
+      bias,
+      nRows,
+      vocab,
+      limit,
+      nBias,
+    )
   }
 }

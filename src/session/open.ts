@@ -8,7 +8,7 @@ import type { GgufFile } from "../gguf/types.ts"
 import { readConfig } from "../model/config.ts"
 import type { BackendName } from "../ops/backend.ts"
 import { type BackendOptions, openBackend } from "../ops/open.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import { planMemory } from "./memory.ts"
 import { Runtime, type RuntimeOptions } from "./runtime.ts"
 

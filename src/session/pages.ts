@@ -2,7 +2,7 @@
  *  verified it is immutable, and every sequence that begins with the same tokens shares it. A node may
  *  carry a resume point: the rings' contents at its end, without which its end cannot be continued. */
 import { assert, ContextError } from "../errors.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { ResumePoint } from "./resume.ts"
 
 export interface PageNode {

@@ -9,7 +9,7 @@ import { beginStep, forwardLayer, makeModel, outputHead } from "../model/transfo
 import type { Model, StepRows } from "../model/transformer.ts"
 import { bindWeights, checkContext } from "../model/weights.ts"
 import type { Backend } from "../ops/backend.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import { ROW_WORDS } from "../ops/shapes.ts"
 import type { Tensor } from "../ops/tensor.ts"
 import { PageTree } from "./pages.ts"

@@ -1,7 +1,7 @@
 /** Continuous batching: jobs join at the next step, every decoding sequence adds one row to a step, and
  *  prompts fill the rest. A job's tokens do not depend on its neighbours (design D9). */
 import { Ds4Error, NumericalError } from "../errors.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { Tensor } from "../ops/tensor.ts"
 import { Candidates, type CandidateRow } from "./candidates.ts"
 import type { LogitsRow, Runtime, Work } from "./runtime.ts"

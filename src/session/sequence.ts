@@ -2,7 +2,7 @@
  *  where it can resume; knows nothing of text. Its rows are computed by Runtime.step. */
 import { assert } from "../errors.ts"
 import { REWIND_SLACK } from "../model/kv-cache.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { PageNode } from "./pages.ts"
 import type { ResumePoint } from "./resume.ts"
 import type { Runtime } from "./runtime.ts"

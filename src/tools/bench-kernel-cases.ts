@@ -3,7 +3,7 @@
 import type { GgmlType } from "../gguf/types.ts"
 import { Fixture, product, run } from "../ops/conformance/fixture.ts"
 import { type Backend, packedIndexBytes, packedKvBytes } from "../ops/backend.ts"
-import { PAGE_TOKENS, type Pages } from "../ops/ops.ts"
+import { PAGE_TOKENS, type Pages } from "../ops/kv-ops.ts"
 import { type DeviceBuffer, rowBytes, Tensor } from "../ops/tensor.ts"
 import { FULL_SHAPE } from "./synthetic-shape.ts"
 

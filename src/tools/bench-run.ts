@@ -4,7 +4,7 @@
  *  what was decoded is no part of the next interval. */
 import { NumericalError } from "../errors.ts"
 import { kvSizes } from "../model/kv-cache.ts"
-import { PAGE_TOKENS } from "../ops/ops.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import { Candidates, type CandidateRow } from "../session/candidates.ts"
 import type { Runtime } from "../session/runtime.ts"
 import { Sampler } from "../session/sampler.ts"

@@ -2,7 +2,8 @@
  *  rows and says how to run a part of them, so that it can run in steps of any size. */
 import type { GgmlType } from "../../src/gguf/types.ts"
 import { packedIndexBytes, packedKvBytes } from "../../src/ops/backend.ts"
-import { Ops, ROW_INDEX, ROW_KV } from "../../src/ops/ops.ts"
+import { ROW_INDEX, ROW_KV } from "../../src/ops/kv-ops.ts"
+import { Ops } from "../../src/ops/ops.ts"
 import type { Tensor } from "../../src/ops/tensor.ts"
 import { Machine, Numbers, type Row, rowTable } from "./machine.ts"
 

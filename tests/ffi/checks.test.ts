@@ -1,6 +1,7 @@
 /** What the C side refuses: wrong arguments and wrong data in device memory, never with a crash. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { Ops, ROW_KV } from "../../src/ops/ops.ts"
+import { ROW_KV } from "../../src/ops/kv-ops.ts"
+import { Ops } from "../../src/ops/ops.ts"
 import { Machine, Numbers, type Row, rowTable } from "./machine.ts"
 
 let m: Machine

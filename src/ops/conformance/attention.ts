@@ -1,6 +1,6 @@
 /** attend: windows at their edges, rings that wrap, compressed rows of all and of selected blocks. */
 import { packedKvBytes } from "../backend.ts"
-import type { Pages } from "../ops.ts"
+import type { Pages } from "../kv-ops.ts"
 import type { Tensor } from "../tensor.ts"
 import { type Case, output } from "./case.ts"
 import type { Bound } from "./compare.ts"

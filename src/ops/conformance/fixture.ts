@@ -1,7 +1,8 @@
 /** Where a case runs: a backend, seeded numbers, and tensors that go when the case is over. */
 import type { GgmlType } from "../../gguf/types.ts"
 import { type Backend, packedIndexBytes, packedKvBytes } from "../backend.ts"
-import { Ops, type Pages } from "../ops.ts"
+import { type Pages } from "../kv-ops.ts"
+import { Ops } from "../ops.ts"
 import { type DeviceBuffer, Tensor, type TensorType, type TypedView } from "../tensor.ts"
 import { f32ToF16 } from "../../quant/tables.ts"
 import { activationForm, roundActivations } from "./activations.ts"

@@ -1,6 +1,6 @@
 /** roundKv, roundIndex, packRows, storeRing and storePages: all exact. */
 import { packedIndexBytes, packedKvBytes } from "../backend.ts"
-import { ROW_INDEX, ROW_KV } from "../ops.ts"
+import { ROW_INDEX, ROW_KV } from "../kv-ops.ts"
 import { type Case, output } from "./case.ts"
 import { type Fixture, type RowSpec, run } from "./fixture.ts"
 

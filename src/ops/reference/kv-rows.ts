@@ -1,6 +1,6 @@
 import type { OpKernels } from "../../../ffi/ops.gen.ts"
 import { NativeError } from "../../errors.ts"
-import { PAGE_TOKENS, ROW_KV } from "../ops.ts"
+import { PAGE_TOKENS, ROW_KV } from "../kv-ops.ts"
 import type { Tensor } from "../tensor.ts"
 import { readRows } from "./memory.ts"
 import { packIndexRow, packKvRow, roundIndexRow, roundKvRow, unpackKvRow } from "./rounding.ts"
