@@ -69,15 +69,15 @@ static void compare(const char *isa, const char *what, const void *a, const void
 
 #define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
 /* Runs an op on both contexts and compares the field `out` of `bytes`. */
-#define BOTH(op, args, bytes, what)                                                                \
-  do {                                                                                             \
-    void *got = ds4_alloc(bytes), *expected = ds4_alloc(bytes);                                    \
-    (args).out = ADDRESS(got);                                                                     \
-    if (ds4_##op(fast, &(args)) != DS4_OK) printf("%s\n", fast->error), failures++;                \
-    (args).out = ADDRESS(expected);                                                                \
-    if (ds4_##op(slow, &(args)) != DS4_OK) printf("%s\n", slow->error), failures++;                \
-    compare(fast->kernels->isa, what, got, expected, bytes);                                       \
-    ds4_free(got, bytes), ds4_free(expected, bytes);                                               \
+#define BOTH(op, args, bytes, what)                                                 \
+  do {                                                                              \
+    void *got = ds4_alloc(bytes), *expected = ds4_alloc(bytes);                     \
+    (args).out = ADDRESS(got);                                                      \
+    if (ds4_##op(fast, &(args)) != DS4_OK) printf("%s\n", fast->error), failures++; \
+    (args).out = ADDRESS(expected);                                                 \
+    if (ds4_##op(slow, &(args)) != DS4_OK) printf("%s\n", slow->error), failures++; \
+    compare(fast->kernels->isa, what, got, expected, bytes);                        \
+    ds4_free(got, bytes), ds4_free(expected, bytes);                                \
   } while (0)
 
 static void matmuls(ds4_ctx *fast, ds4_ctx *slow, uint32_t t) {

@@ -64,7 +64,7 @@ static void describe(ds4_ctx *ctx) {
                "{\"abi\":%d,\"structs\":{\"ds4_row\":%zu,"
                "\"ds4_candidate_row\":%zu,\"ds4_logit_bias\":%zu",
                DS4_ABI_VERSION, sizeof(ds4_row), sizeof(ds4_candidate_row), sizeof(ds4_logit_bias));
-#define DS4_SIZE(name)                                                                             \
+#define DS4_SIZE(name) \
   at += snprintf(at, (size_t)(end - at), ",\"ds4_" #name "_args\":%zu", sizeof(ds4_##name##_args));
   DS4_OPS(DS4_SIZE)
 #undef DS4_SIZE

@@ -47,8 +47,8 @@ uint32_t ds4_physical_cores(void);
 
 /* --- context --- */
 
-/* Tables of formats. IQ2_XXS: 8 levels a grid entry, and the same as 2 bits each. MXFP4: 2^(e - 128), half of E8M0 because its
- * codes are doubled. */
+/* Tables of formats. IQ2_XXS: 8 levels a grid entry, and the same as 2 bits each. MXFP4:
+ * 2^(e - 128), half of E8M0 because its codes are doubled. */
 typedef struct {
   uint64_t grid[256];
   uint16_t grid_codes[256];

@@ -87,9 +87,8 @@ static void embed_body(void *arg, uint32_t thread, uint64_t begin, uint64_t end)
   const uint64_t w_bytes = ds4_row_bytes(a->type, a->dim);
   for (uint64_t r = begin; r < end; r++) {
     float *out = DS4_PTR(float, a->out) + r * a->hc * a->dim;
-    DS4_FN(dequantize)
-    (((const embed_job *)arg)->tables, a->type,
-     DS4_PTR(const uint8_t, a->table) + rows[r].token * w_bytes, a->dim, out);
+    DS4_FN(dequantize)(((const embed_job *)arg)->tables, a->type,
+                       DS4_PTR(const uint8_t, a->table) + rows[r].token * w_bytes, a->dim, out);
     for (uint64_t h = 1; h < a->hc; h++) memcpy(out + h * a->dim, out, a->dim * sizeof *out);
   }
 }

@@ -65,13 +65,11 @@ DS4_INLINE void add_tile(rows w, const uint32_t n_w, const ds4_x *x, const uint3
 /* n_w weight rows with each activation row by itself. */
 DS4_INLINE void add_streams(rows w, uint32_t n_w, const ds4_dot *d, uint64_t n, sums acc) {
   for (uint32_t b = 0; b < d->n_x; b++) {
-    f32x16 sum[ROWS][DS4_X_TILE];
-    for (uint32_t a = 0; a < n_w; a++) sum[a][0] = acc[a][b];
-    if (n_w == ROWS) add_tile(w, ROWS, d->x + b, 1, 0, n, true, sum);
+    if (n_w == ROWS) add_tile(w, ROWS, d->x + b, 1, 0, n, true, (sums_row *)(acc[0] + b));
     else
       for (uint32_t a = 0; a < n_w; a++)
-        add_tile((rows){w.type, w.at + a * w.bytes, w.bytes}, 1, d->x + b, 1, 0, n, true, sum + a);
-    for (uint32_t a = 0; a < n_w; a++) acc[a][b] = sum[a][0];
+        add_tile((rows){w.type, w.at + a * w.bytes, w.bytes}, 1, d->x + b, 1, 0, n, true,
+                 (sums_row *)(acc[a] + b));
   }
 }
 

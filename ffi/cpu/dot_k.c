@@ -8,9 +8,9 @@
 /* Scales 2g and 2g + 1 of the 16 bytes in each half of v, each over half a vector of 16 bits. */
 #define LOW(g) 2 * g, 32
 #define HIGH(g) 2 * g + 17, 32
-#define SPREAD(v, g)                                                                               \
-  __builtin_shufflevector(v, (u8x32){0}, LOW(g), LOW(g), LOW(g), LOW(g), LOW(g), LOW(g), LOW(g),   \
-                          LOW(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g),   \
+#define SPREAD(v, g)                                                                             \
+  __builtin_shufflevector(v, (u8x32){0}, LOW(g), LOW(g), LOW(g), LOW(g), LOW(g), LOW(g), LOW(g), \
+                          LOW(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), HIGH(g), \
                           HIGH(g))
 
 DS4_INLINE i16x16 spread_scale(u8x32 v, const uint32_t g) {

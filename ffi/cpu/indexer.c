@@ -25,8 +25,7 @@ typedef struct {
   uint32_t heads, blocks;
   float *weight; /* [heads], scale included */
   float *d;      /* [blocks, heads], for doubled codes of both sides */
-  int8_t
-      *codes; /* [dim / 4, heads, 4]; of each 32 elements the even ones first, as keys have them */
+  int8_t *codes; /* [dim / 4, heads, 4]; of each 32 elements the even ones first, like keys */
 } index_query;
 
 typedef struct {

@@ -15,6 +15,9 @@
  *   join4           four numbers from four places
  *   totals          Σ of the lanes of four vectors
  *
+ * Where every code is signed anyway (no DS4_WIDE_CODES), with_sign, join4 and the tiles but tile_signed
+ * are made of the others below.
+ *
  * A tile holds 8 weight rows side by side: w[s] has elements 4s to 4s + 3 of each, x is one row. These
  * give acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j]:
  *   tile_small      for w ≥ 0 and n_steps · w · |x| < 2^14
@@ -56,12 +59,12 @@ typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 
 #define DS4_LOAD(type, p) ds4_load_##type(p)
-#define DS4_DEFINE_LOAD(type)                                                                      \
-  DS4_INLINE type ds4_load_##type(const void *p) {                                                 \
-    type v;                                                                                        \
-    memcpy(&v, p, sizeof v);                                                                       \
-    return v;                                                                                      \
-  }                                                                                                \
+#define DS4_DEFINE_LOAD(type)                      \
+  DS4_INLINE type ds4_load_##type(const void *p) { \
+    type v;                                        \
+    memcpy(&v, p, sizeof v);                       \
+    return v;                                      \
+  }                                                \
   DS4_INLINE void ds4_store_##type(void *p, type v) { memcpy(p, &v, sizeof v); }
 DS4_DEFINE_LOAD(u8x16)
 DS4_DEFINE_LOAD(f32x4)
@@ -118,6 +121,28 @@ DS4_INLINE f32x16 widen_f16_bits(u16x16 h) {
 #include DS4_SIMD_FILE(DS4_ISA)
 
 /* --- portable from here on --- */
+
+/* What an instruction set that says nothing of DS4_WIDE_CODES has no own way for. */
+#if !defined(DS4_WIDE_CODES)
+#define DS4_WIDE_CODES 0
+DS4_INLINE i8x32 with_sign(i8x32 x, i8x32 sign) {
+  const i8x32 minus = sign < 0;
+  return (x ^ minus) - minus;
+}
+
+DS4_INLINE u64x4 join4(const uint64_t *a, const uint64_t *b, const uint64_t *c, const uint64_t *d) {
+  return (u64x4){*a, *b, *c, *d};
+}
+
+DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
+                               i16x16 scale) {
+  return acc + tile_signed(w, x, n_steps) * ((i32x8)scale >> 16);
+}
+#define tile_small tile_unsigned
+DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
+  return acc + tile_signed(w, x, n_steps);
+}
+#endif
 
 /* Asks for what will be read soon; any address may be asked for. */
 DS4_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }

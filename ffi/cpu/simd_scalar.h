@@ -68,15 +68,6 @@ DS4_INLINE i32x8 dot16(i16x16 a, i16x16 b) {
          __builtin_shufflevector(products, products, 1, 3, 5, 7, 9, 11, 13, 15);
 }
 
-DS4_INLINE i8x32 with_sign(i8x32 x, i8x32 sign) {
-  const i8x32 minus = sign < 0;
-  return (x ^ minus) - minus;
-}
-
-DS4_INLINE u64x4 join4(const uint64_t *a, const uint64_t *b, const uint64_t *c, const uint64_t *d) {
-  return (u64x4){*a, *b, *c, *d};
-}
-
 DS4_INLINE i8x32 lookup16(const int8_t table[16], u8x32 index) {
   i8x32 v;
   for (int i = 0; i < 32; i++) v[i] = table[index[i]];
@@ -105,13 +96,4 @@ DS4_INLINE i32x8 tile_signed(const i8x32 *w, const int8_t *x, const uint32_t n_s
   i32x8 acc = {0};
   for (uint32_t s = 0; s < n_steps; s++) acc += dot32(w[s], spread4(x + 4 * s));
   return acc;
-}
-DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
-                               i16x16 scale) {
-  return acc + tile_signed(w, x, n_steps) * ((i32x8)scale >> 16);
-}
-#define tile_small tile_unsigned
-#define DS4_WIDE_CODES 0
-DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
-  return acc + tile_signed(w, x, n_steps);
 }

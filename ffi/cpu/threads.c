@@ -31,7 +31,7 @@ struct ds4_pool {
   ds4_body *body;
   void *job;
   uint64_t n, chunk;
-  uint32_t n_helpers; /* workers that may take part */
+  atomic_uint n_helpers; /* workers that may take part; a late one may still look */
   bool stop;
   int caller_cpu; /* -1 if unknown */
 #if defined(__linux__)
