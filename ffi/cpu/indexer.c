@@ -1,6 +1,6 @@
 /* The compressed rows that a query will see: scores of all, and the best top_k (spec §10). Queries
  * and keys hold E2M1 codes with a power of two for each 32, so the sums over 32 are exact integers;
- * 8 heads lie side by side and never meet before the end. */
+ * heads lie side by side as weight rows in a tile do, and meet in 8 lanes at the end. */
 #include "dot.h"
 #include "kv_rows.h"
 #include "unpack.h"
@@ -20,7 +20,8 @@ typedef struct {
   uint32_t row;     /* where threads share the keys of one row */
 } index_job;
 
-/* All heads of a row; those up to `heads`, a multiple of 8, that do not exist weigh nothing. */
+/* All heads of a row; those up to `heads`, a multiple of DS4_TILE_LANES, that do not exist weigh
+ * nothing. */
 typedef struct {
   uint32_t heads, blocks;
   float *weight; /* [heads], scale included */
@@ -41,12 +42,13 @@ static uint32_t n_visible(const ds4_index_top_k_args *a, uint64_t r) {
 /* --- queries and keys as integers --- */
 
 static uint64_t query_bytes(const ds4_index_top_k_args *a) {
-  const uint64_t heads = ds4_round_up(a->n_heads, 8);
+  const uint64_t heads = ds4_round_up(a->n_heads, DS4_TILE_LANES);
   return ds4_round_up(heads * (a->dim + 4 + a->dim / 32 * 4), 64);
 }
 
 static index_query query_at(const ds4_index_top_k_args *a, uint8_t *memory) {
-  index_query q = {.heads = (uint32_t)ds4_round_up(a->n_heads, 8), .blocks = a->dim / 32};
+  index_query q = {.heads = (uint32_t)ds4_round_up(a->n_heads, DS4_TILE_LANES),
+                   .blocks = a->dim / 32};
   q.weight = (float *)memory;
   q.d = q.weight + q.heads;
   q.codes = (int8_t *)(q.d + (uint64_t)q.blocks * q.heads);
@@ -54,9 +56,9 @@ static index_query query_at(const ds4_index_top_k_args *a, uint8_t *memory) {
 }
 
 /* 32 rounded values as doubled codes, even elements first. The unit is that of the largest, 4 or 6
- * times a power of two; all others are multiples of half of it, or of a quarter where the largest is
- * 3 times the unit it was rounded with. Returns the factor of a doubled code; NaN for values that
- * are none. */
+ * times a power of two; all others are multiples of half of it, or of a quarter where the largest
+ * is 3 times the unit it was rounded with. Returns the factor of a doubled code; NaN for values
+ * that are none. */
 static float query_block(const float *x, int8_t *codes) {
   const uint32_t most = max_abs_bits(x, 32);
   memset(codes, 0, 32);
@@ -100,26 +102,29 @@ static void prepare_key(const uint8_t *row, uint32_t dim, index_key *k) {
 
 /* --- scores --- */
 
-/* score[t] += weight · max(0, q · key t) for heads [h, h + 8). */
+/* score[t] += weight · max(0, q · key t) for heads [h, h + DS4_TILE_LANES), head i in lane i mod 8.
+ */
 DS4_INLINE void score_heads(const index_query *q, uint32_t h, const index_key *keys,
                             f32x8 score[KEYS]) {
-  f32x8 dot[KEYS] = {{0}};
+  tile_f32 dot[KEYS] = {{0}};
   for (uint32_t b = 0; b < q->blocks; b++) {
-    const f32x8 d = DS4_LOAD(f32x8, q->d + b * q->heads + h);
-    i8x32 w[8];
+    const tile_f32 d = DS4_LOAD(tile_f32, q->d + b * q->heads + h);
+    tile_i8 w[8];
     for (uint32_t i = 0; i < 8; i++)
-      w[i] = DS4_LOAD(i8x32, q->codes + ((8 * b + i) * (uint64_t)q->heads + h) * 4);
+      w[i] = DS4_LOAD(tile_i8, q->codes + ((8 * b + i) * (uint64_t)q->heads + h) * 4);
     DS4_UNROLL
     for (uint32_t t = 0; t < KEYS; t++) {
-      const i32x8 bias = (i32x8){0} + keys[t].bias[b];
-      const i32x8 total = tile_plain(bias, w, keys[t].codes + 32 * b, 8);
-      dot[t] = fma8(__builtin_convertvector(total, f32x8), d * keys[t].d[b], dot[t]);
+      const tile_i32 bias = (tile_i32){0} + keys[t].bias[b];
+      const tile_i32 total = tile_plain(bias, w, keys[t].codes + 32 * b, 8);
+      dot[t] = tile_fma(__builtin_convertvector(total, tile_f32), d * keys[t].d[b], dot[t]);
     }
   }
-  const f32x8 weight = DS4_LOAD(f32x8, q->weight + h);
+  const tile_f32 weight = DS4_LOAD(tile_f32, q->weight + h);
   for (uint32_t t = 0; t < KEYS; t++) {
-    const i32x8 negative = dot[t] < 0; /* a NaN stays one */
-    score[t] += weight * (f32x8)((i32x8)dot[t] & ~negative);
+    const tile_i32 negative = dot[t] < 0; /* a NaN stays one */
+    const tile_f32 part = weight * (tile_f32)((tile_i32)dot[t] & ~negative);
+    for (uint32_t i = 0; i < DS4_TILE_LANES; i += 8)
+      score[t] += DS4_LOAD(f32x8, (const float *)&part + i);
   }
 }
 
@@ -135,7 +140,7 @@ static void score_keys(const ds4_index_top_k_args *a, const index_query *q, uint
       prepare_key(ds4_paged_row(DS4_PTR(const uint8_t, a->pages), line, per, a->row_bytes,
                                 c + DS4_MIN(t, n - 1)),
                   a->dim, keys + t);
-    for (uint32_t h = 0; h < q->heads; h += 8) score_heads(q, h, keys, score);
+    for (uint32_t h = 0; h < q->heads; h += DS4_TILE_LANES) score_heads(q, h, keys, score);
     for (uint32_t t = 0; t < n; t++) scores[c + t] = sum8(score[t]);
   }
 }

@@ -15,16 +15,18 @@
  *   join4           four numbers from four places
  *   totals          Σ of the lanes of four vectors
  *
- * Where every code is signed anyway (no DS4_WIDE_CODES), with_sign, join4 and the tiles but tile_signed
- * are made of the others below.
+ * Where every code is signed anyway (no DS4_WIDE_CODES), with_sign, join4 and the tiles but
+ * tile_signed are made of the others below.
  *
- * A tile holds 8 weight rows side by side: w[s] has elements 4s to 4s + 3 of each, x is one row. These
- * give acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j]:
+ * A tile holds 8 weight rows side by side, or DS4_TILE_LANES: w[s] has elements 4s to 4s + 3 of
+ * each, x is one row. These give acc[i] + scale[2i] · Σ_s Σ_j w[s][4i + j] · x[4s + j]:
  *   tile_small      for w ≥ 0 and n_steps · w · |x| < 2^14
  *   tile_unsigned   for 0 ≤ w ≤ 127
  *   tile_plain      as tile_small with scale 1; for any bytes, taken as unsigned, if DS4_WIDE_CODES
- *   tile_signed     for any w, with scale 1 and acc 0
- *   tile_two        if DS4_HAS_TILE_TWO: tile_signed of two rows of x */
+ *   tile_signed     for any w, with scale 1 and acc 0; not needed if DS4_WIDE_CODES
+ *   tile_two        if DS4_HAS_TILE_TWO: tile_signed of two rows of x
+ * and with DS4_TILE_LANES two more, as wide as a tile: tile_fma and tile_dot16, which are fma8 and
+ * dot16 where it is not defined. */
 #ifndef DS4_SIMD_H
 #define DS4_SIMD_H
 
@@ -57,6 +59,8 @@ typedef uint16_t u16x16 __attribute__((vector_size(32)));
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef int16_t i16x32 __attribute__((vector_size(64)));
+typedef int8_t i8x64 __attribute__((vector_size(64)));
 
 #define DS4_LOAD(type, p) ds4_load_##type(p)
 #define DS4_DEFINE_LOAD(type)                      \
@@ -78,6 +82,8 @@ DS4_DEFINE_LOAD(i8x32)
 DS4_DEFINE_LOAD(u8x32)
 DS4_DEFINE_LOAD(u64x4)
 DS4_DEFINE_LOAD(u16x16)
+DS4_DEFINE_LOAD(i16x32)
+DS4_DEFINE_LOAD(i8x64)
 
 #define DS4_INF_BITS 0x7f800000u
 #define DS4_NAN_BITS 0x7fc00000u
@@ -143,6 +149,20 @@ DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const ui
   return acc + tile_signed(w, x, n_steps);
 }
 #endif
+
+/* The weight rows of a tile that a vector holds, four elements of each. */
+#if !defined(DS4_TILE_LANES)
+#define DS4_TILE_LANES 8
+#define tile_fma fma8
+#define tile_dot16 dot16
+#endif
+typedef int8_t tile_i8 __attribute__((vector_size(4 * DS4_TILE_LANES)));
+typedef int16_t tile_i16 __attribute__((vector_size(4 * DS4_TILE_LANES)));
+typedef int32_t tile_i32 __attribute__((vector_size(4 * DS4_TILE_LANES)));
+typedef float tile_f32 __attribute__((vector_size(4 * DS4_TILE_LANES)));
+DS4_DEFINE_LOAD(tile_i8)
+DS4_DEFINE_LOAD(tile_i16)
+DS4_DEFINE_LOAD(tile_f32)
 
 /* Asks for what will be read soon; any address may be asked for. */
 DS4_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }

@@ -1,6 +1,5 @@
-/* x86-64-v3: AVX2, FMA, F16C. Where the 512-bit float instructions and the byte dot products of VNNI
- * are (simd_avx512.h), it uses them.
- * cc: -march=x86-64-v3 */
+/* x86-64-v3: AVX2, FMA, F16C. Where the 512-bit float instructions and the byte dot products of
+ * VNNI are (simd_avx512.h), it uses them. cc: -march=x86-64-v3 */
 #if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
 #error "the avx2 variant is not compiled for x86-64-v3"
 #endif
@@ -112,26 +111,9 @@ DS4_INLINE __m256i avx2_spread4(const int8_t *x) {
   return _mm256_set1_epi32(four);
 }
 
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+/* --- tiles --- */
 
-/* A code may be any byte: sums of four products go straight to 32 bits. */
-#define DS4_WIDE_CODES 1
-
-DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
-  __m256i sum = (__m256i)acc;
-  for (uint32_t s = 0; s < n_steps; s++)
-    sum = _mm256_dpbusd_epi32(sum, (__m256i)w[s], avx2_spread4(x + 4 * s));
-  return (i32x8)sum;
-}
-
-DS4_INLINE i32x8 tile_unsigned(i32x8 acc, const i8x32 *w, const int8_t *x, const uint32_t n_steps,
-                               i16x16 scale) {
-  return acc + tile_plain((i32x8){0}, w, x, n_steps) * ((i32x8)scale >> 16);
-}
-#define tile_small tile_unsigned
-
-#else
-
+#if !defined(DS4_WIDE_CODES)
 #define DS4_WIDE_CODES 0
 
 /* n_steps pairs of products fit 16 bits. */
@@ -155,8 +137,6 @@ DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const ui
   return tile_small(acc, w, x, n_steps, (i16x16)_mm256_set1_epi16(1));
 }
 
-#endif
-
 DS4_INLINE i32x8 tile_signed(const i8x32 *w, const int8_t *x, const uint32_t n_steps) {
   i32x8 acc = {0};
   for (uint32_t s = 0; s < n_steps; s++) {
@@ -166,3 +146,5 @@ DS4_INLINE i32x8 tile_signed(const i8x32 *w, const int8_t *x, const uint32_t n_s
   }
   return acc;
 }
+
+#endif

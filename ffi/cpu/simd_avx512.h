@@ -3,7 +3,36 @@
 #if !defined(__AVX512VBMI__) || !defined(__AVX512VNNI__) || !defined(__GFNI__)
 #error "the avx512 variant is not compiled with VBMI, VNNI and GFNI"
 #endif
+/* --- tiles of 16 weight rows --- */
+
+/* A code may be any byte: sums of four products go straight to 32 bits. */
+#define DS4_WIDE_CODES 1
+#define DS4_TILE_LANES 16
 #include "simd_avx2.h"
+
+DS4_INLINE __m512i avx512_spread4(const int8_t *x) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+
+DS4_INLINE i32x16 tile_plain(i32x16 acc, const i8x64 *w, const int8_t *x, const uint32_t n_steps) {
+  __m512i sum = (__m512i)acc;
+  for (uint32_t s = 0; s < n_steps; s++)
+    sum = _mm512_dpbusd_epi32(sum, (__m512i)w[s], avx512_spread4(x + 4 * s));
+  return (i32x16)sum;
+}
+
+DS4_INLINE i32x16 tile_unsigned(i32x16 acc, const i8x64 *w, const int8_t *x, const uint32_t n_steps,
+                                i16x32 scale) {
+  return acc + tile_plain((i32x16){0}, w, x, n_steps) * ((i32x16)scale >> 16);
+}
+#define tile_small tile_unsigned
+
+DS4_INLINE i32x16 tile_dot16(i16x32 a, i16x32 b) {
+  return (i32x16)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+}
+#define tile_fma fma16
 
 /* --- a super-block of IQ2_XXS without a table in memory --- */
 
@@ -25,8 +54,8 @@ DS4_INLINE iq2_x iq2_load_x(const int8_t *x) {
                   _mm512_shuffle_i32x4(ab23, cd23, 0x88), _mm512_shuffle_i32x4(ab23, cd23, 0xdd)}};
 }
 
-/* The codes of 32 grid entries, 16 bits each: the low 6 bits of an index choose within two registers,
- * the others between four such choices. */
+/* The codes of 32 grid entries, 16 bits each: the low 6 bits of an index choose within two
+ * registers, the others between four such choices. */
 DS4_INLINE __m512i iq2_codes(const uint16_t table[256], __m256i bytes) {
   const __m512i i = _mm512_cvtepu8_epi16(bytes);
   __m512i part[4];

@@ -147,10 +147,11 @@ function share({ spec, seconds, macs, bytes }: KernelResult, roof: Roofline) {
   return { percent: (100 * least) / seconds, by: memory >= compute ? "memory" : spec.arithmetic }
 }
 
-/** Multiply-adds of a core in a cycle, 8-bit and f32: two vector units, and for 8 bits without a dot
- *  product two instructions each. */
+/** Multiply-adds of a core in a cycle, 8-bit and f32: two vector units (AVX-512 as wide as in Zen 5 and
+ *  Intel's servers), and for 8 bits without a dot product two instructions each. */
 const MACS_PER_CYCLE: Readonly<Record<string, Record<KernelSpec["arithmetic"], number>>> = {
   avx2: { int8: 32, float: 16 },
+  avx512: { int8: 128, float: 32 },
   neon: { int8: 16, float: 8 },
   neon_dotprod: { int8: 32, float: 8 },
 }
