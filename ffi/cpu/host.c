@@ -22,12 +22,18 @@
 
 /* --- memory --- */
 
+#define LARGE_BYTES (32u << 20)
+
 /* Pages of an anonymous mapping are zero, aligned beyond 64 bytes, and free until touched. */
 void *ds4_alloc(uint64_t bytes) {
   if (bytes == 0 || bytes > (uint64_t)PTRDIFF_MAX) return NULL;
   void *p =
       mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
-  return p == MAP_FAILED ? NULL : p;
+  if (p == MAP_FAILED) return NULL;
+#if defined(MADV_HUGEPAGE) /* first touches cost a fault for 2 MiB, not for 4 KiB */
+  if (bytes >= LARGE_BYTES) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
 }
 
 void ds4_free(void *p, uint64_t bytes) {
