@@ -50,6 +50,9 @@ export interface RenderOptions {
   /** Call arguments that are `""`, null or missing mean none, as clients of a server send them.
    *  Default false: an empty text is an argument, and missing ones are an error. */
   emptyArguments?: boolean
+  /** The text of a block of calls as the model once wrote it, so that what was computed then still holds;
+   *  undefined where it is not known. What it says is taken for markup: never a client's text. */
+  replay?: (calls: readonly Call[]) => string | undefined
 }
 
 /** Renders a conversation. Settings of the conversation itself win over `options`.
@@ -138,7 +141,9 @@ class Renderer {
     }
     out.text(contentText(message.content, path, true))
     const calls = callList(message, path)
-    if (calls.length > 0) this.#calls(calls)
+    const exact = calls.length > 0 ? this.#options.replay?.(calls) : undefined
+    if (exact !== undefined) out.markup(exact)
+    else if (calls.length > 0) this.#calls(calls)
     if (!message.wo_eos) out.control(EOS)
   }
 

@@ -5,7 +5,6 @@ import { anyArray, anyObject, anyScalar, propertiesOf, valueLiteral } from "./co
 import { alternativesOf, isAnnotation, merge } from "./keywords.ts"
 import {
   choice,
-  EMPTY,
   literal,
   MAX_SHUFFLED,
   type Node,
@@ -33,6 +32,9 @@ export interface CallTool {
 const DSML = "｜DSML｜"
 const CLOSE_VALUE = `</${DSML}parameter`
 const MOST_CALLS = 16
+/** The protocol itself writes an empty line where a call has no parameters. */
+const EMPTY_LINE = literal("\n")
+const NO_PARAMETERS = optional(EMPTY_LINE)
 
 /** Calls of these tools and nothing else. @throws SchemaError naming tool and keyword */
 export function callsNode(tools: readonly CallTool[], most: number, hasDsml: boolean): Node {
@@ -76,7 +78,7 @@ class CallGrammar {
   }
 
   #parameters({ name, parameters, strict }: CallTool): Node {
-    if (parameters === null) return EMPTY
+    if (parameters === null) return NO_PARAMETERS
     try {
       return this.#declared(parameters, name)
     } catch (error) {
@@ -101,8 +103,11 @@ class CallGrammar {
       }),
     )
     const more = simple.get("additionalProperties") ?? false
-    const others = items.length === 0 && more !== false ? this.#anything() : EMPTY
-    if (items.length <= MAX_SHUFFLED) return items.length === 0 ? others : shuffle(items)
+    if (items.length === 0) return more === false ? NO_PARAMETERS : this.#anything()
+    if (items.length <= MAX_SHUFFLED) {
+      const canBeEmpty = !items.some((item) => item.isRequired)
+      return canBeEmpty ? choice(shuffle(items), EMPTY_LINE) : shuffle(items)
+    }
     return sequence(...items.map((item) => (item.isRequired ? item.node : optional(item.node))))
   }
 
