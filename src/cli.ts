@@ -9,7 +9,7 @@ import { env } from "./env.ts"
 import { CliError, Ds4Error, NativeError } from "./errors.ts"
 
 const ROOT = join(import.meta.dir, "..")
-const RUNTIME_PACKAGES = ["cac", "picocolors"]
+const RUNTIME_PACKAGES = ["@valibot/to-json-schema", "cac", "picocolors", "valibot"]
 const say = (line: string) => writeAll(2, `${line}\n`)
 
 /** Fetches the packages that running needs. @throws Ds4Error when that fails. */

@@ -6,6 +6,7 @@ import { anthropicError, asHttpError, errorBody, HttpError } from "./errors.ts"
 import type { Service } from "./generate.ts"
 import { type Access, checkAccess } from "./guard.ts"
 import { countTokens, messages } from "./messages.ts"
+import { openApi } from "./openapi.ts"
 import { page } from "./page.ts"
 import { responses } from "./responses.ts"
 import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
@@ -13,7 +14,7 @@ import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
 type Post = (service: Service, body: Body, signal: AbortSignal) => Promise<Response>
 type Get = (service: Service) => Response
 
-const POSTS = new Map<string, Post>([
+export const POSTS = new Map<string, Post>([
   ["/v1/chat/completions", chatCompletions],
   ["/v1/completions", completions],
   ["/v1/responses", responses],
@@ -95,6 +96,7 @@ async function route(
   const isGet = request.method === "GET" || request.method === "HEAD"
   if (pathname === "/health" && isGet) return health(service)
   if (pathname === "/" && isGet) return page()
+  if (pathname === "/openapi.json" && isGet) return Response.json(openApi())
   const one = pathname.match(/^\/v1\/models\/(.+)$/)?.[1]
   const get = one === undefined ? GETS.get(pathname) : (s: Service) => oneModel(s, one)
   const post = POSTS.get(pathname)

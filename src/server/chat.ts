@@ -18,7 +18,7 @@ import {
 import { effortField, reasoningOf, thinkingField } from "./reasoning.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
-const SHAPE = {
+export const SHAPE = {
   ...COMMON,
   messages: v.pipe(v.array(objectOf({ role: v.string() })), v.minLength(1)),
   tools: v.optional(v.pipe(v.array(objectOf({})), v.maxLength(1024))),

@@ -58,7 +58,6 @@ export async function eventsOf(response: Response): Promise<unknown[]> {
   const text = await response.text()
   return text
     .split("\n\n")
-    .filter((event) => event.startsWith("data: "))
-    .map((event) => event.slice("data: ".length))
+    .flatMap((event) => event.match(/^data: (.*)$/m)?.[1] ?? [])
     .map((data) => (data === "[DONE]" ? data : JSON.parse(data)))
 }
