@@ -79,10 +79,10 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
         sayIgnored(response, options, said)
         return response
       } catch (error) {
-        return failure(error, options, new URL(request.url).pathname)
+        return failure(error, options, new URL(request.url).pathname, service)
       }
     },
-    error: (error) => failure(error, options, ""),
+    error: (error) => failure(error, options, "", service),
   })
   return {
     url: String(server.url),
@@ -94,8 +94,14 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
   }
 }
 
-function failure(error: unknown, { log }: ServerOptions, path: string): Response {
+function failure(
+  error: unknown,
+  { log }: ServerOptions,
+  path: string,
+  service: Service | null,
+): Response {
   const known = asHttpError(error)
+  service?.metrics.refused(known)
   if (known.status >= 500) log(error instanceof Error ? (error.stack ?? error.message) : `${error}`)
   const body = path.startsWith("/v1/messages") ? anthropicError(known) : errorBody(known)
   return Response.json(body, { status: known.status, headers: known.headers })
@@ -165,7 +171,7 @@ function oneModel(service: Service, id: string): Response {
 }
 
 function metrics(service: Service): Response {
-  return new Response(service.metrics.text(), {
+  return new Response(service.metrics.text(service.model, service.client), {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
   })
 }
