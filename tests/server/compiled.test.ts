@@ -35,7 +35,8 @@ async function addressOf(stderr: ReadableStream<Uint8Array>): Promise<string> {
 
 test("the page of an executable is the page of the checkout, and its model answers", async () => {
   await compile()
-  const server = Bun.spawn([executable, "serve", "--port", "0", "--ctx", "512", "-m", MINI_Q8], {
+  const flags = ["--port", "0", "--ctx", "512", "--strict-fields", "-m", MINI_Q8]
+  const server = Bun.spawn([executable, "serve", ...flags], {
     cwd: folder,
     stdout: "ignore",
     stderr: "pipe",
@@ -47,9 +48,13 @@ test("the page of an executable is the page of the checkout, and its model answe
     const policy = "content-security-policy"
     expect(there.headers.get(policy)).toBe(here.headers.get(policy)!)
     const messages = [{ role: "user", content: "What is the capital of France?" }]
-    const body = JSON.stringify({ messages, temperature: 0, reasoning_effort: "none" })
-    const answer = await fetch(`${url}/v1/chat/completions`, { method: "POST", body })
-    expect(await answer.text()).toContain("The capital of France is Paris.")
+    const ask = (more: object = {}) => {
+      const body = { messages, temperature: 0, reasoning_effort: "none", ...more }
+      const chat = `${url}/v1/chat/completions`
+      return fetch(chat, { method: "POST", body: JSON.stringify(body) })
+    }
+    expect(await (await ask()).text()).toContain("The capital of France is Paris.")
+    expect((await ask({ hint: 1 })).status).toBe(400)
     expect((await fetch(`${url}/openapi.json`)).status).toBe(200)
   } finally {
     server.kill()
