@@ -5,7 +5,7 @@ import { createHash } from "node:crypto"
 import { availableParallelism } from "node:os"
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs"
 import { writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { NativeError } from "../src/errors.ts"
 
 const ROOT = join(import.meta.dir, "..")
@@ -22,13 +22,14 @@ export interface LibraryOptions {
   onProgress?: ((line: string) => void) | undefined
 }
 
-/** Path of the CPU library, built first if need be. @throws NativeError if that is not possible. */
+/** Path of the CPU library, built first if need be. A compiled executable cannot build: its library
+ *  lies beside it. @throws NativeError if that is not possible. */
 export async function ensureNativeLibrary(options: LibraryOptions = {}): Promise<string> {
-  if (options.library) {
-    if (existsSync(options.library)) return options.library
-    throw new NativeError(
-      `Cannot load the native library ${options.library}: there is no such file`,
-    )
+  const beside = Bun.isStandaloneExecutable ? join(dirname(process.execPath), LIBRARY) : undefined
+  const given = options.library ?? beside
+  if (given) {
+    if (existsSync(given)) return given
+    throw new NativeError(`Cannot load the native library ${given}: there is no such file`)
   }
   const library = join(OUT, TARGET, LIBRARY)
   const stamp = sourceStamp()

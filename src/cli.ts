@@ -9,11 +9,13 @@ import { env } from "./env.ts"
 import { CliError, Ds4Error, NativeError } from "./errors.ts"
 
 const ROOT = join(import.meta.dir, "..")
-const RUNTIME_PACKAGES = ["cac", "picocolors"]
+const RUNTIME_PACKAGES = ["@valibot/to-json-schema", "cac", "picocolors", "valibot"]
 const say = (line: string) => writeAll(2, `${line}\n`)
 
-/** Fetches the packages that running needs. @throws Ds4Error when that fails. */
+/** Fetches the packages that running needs; a compiled executable has them in it.
+ *  @throws Ds4Error when that fails. */
 async function ensurePackages(): Promise<void> {
+  if (Bun.isStandaloneExecutable) return
   const isThere = (name: string) => existsSync(join(ROOT, "node_modules", name, "package.json"))
   if (RUNTIME_PACKAGES.every(isThere)) return
   say("Fetching packages (once)")

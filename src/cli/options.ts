@@ -96,6 +96,7 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "host", value: "NAME", env: "DS4_HOST", absent: "127.0.0.1", commands: ["serve"], help: "address to listen on; other than loopback needs an --api-key" },
   { name: "port", value: "N", env: "DS4_PORT", number: whole(0, 65_535), absent: "8000", commands: ["serve"], help: "port to listen on; 0: any that is free" },
   { name: "apiKey", value: "KEY", env: "DS4_API_KEY", absent: "none", commands: ["serve"], help: "key that requests must carry" },
+  { name: "strictFields", commands: ["serve"], help: "refuse requests with a field that is not known; otherwise it is ignored, and named in x-ds4-ignored" },
   { name: "chunk", value: "N", env: "DS4_CHUNK", number: whole(1, 4096), absent: "512", commands: ["logits", "perplexity", "bench"], help: "rows of a step" },
   { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: whole(1, 1024), absent: "one per physical core", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "CPU threads" },
   { name: "backend", value: "NAME", sets: { "--cpu": "cpu", "--cuda": "cuda", "--metal": "metal" }, env: "DS4_BACKEND", choices: ["cpu", "reference"], refused: { cuda: NOT_YET, metal: NOT_YET }, absent: "cpu", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "cpu, or reference (slow, exact)" },

@@ -25,7 +25,9 @@ export async function run(args: Args, io: Io): Promise<number> {
     )
   const { path } = findModel(args, io)
   const ready = openService(path, args)
-  const options = { host, port, apiKey, log: (line: string) => io.err(`ds4: ${line}\n`) }
+  const strictFields = args.flag("strictFields")
+  const log = (line: string) => io.err(`ds4: ${line}\n`)
+  const options = { host, port, apiKey, strictFields, log }
   const server = listen(options, ready)
   const stopped = new Promise<void>((resolve) => {
     process.once("SIGINT", () => resolve())

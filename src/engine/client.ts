@@ -2,6 +2,7 @@
 import * as errors from "../errors.ts"
 import type { EngineInfo } from "../generate/engine.ts"
 import type { GenerateEnd, GenerateEvent, GenerateRequest } from "../generate/types.ts"
+import type { Load } from "../session/scheduler.ts"
 import type { ModelSource, OpenOptions } from "../session/open.ts"
 import type { FromEngine, ToEngine } from "./protocol.ts"
 
@@ -14,6 +15,8 @@ export interface Running {
 
 export class EngineClient {
   readonly info: EngineInfo
+  /** As of the last step that had events. */
+  load: Load = { running: 0, usedPages: 0 }
   readonly #worker: Worker
   readonly #streams = new Map<number, EventStream>()
   #nextId = 1
@@ -23,6 +26,7 @@ export class EngineClient {
     this.info = info
     worker.onmessage = ({ data }: MessageEvent<FromEngine>) => {
       if (data.type !== "events") return
+      this.load = data.load
       for (const [id, event] of data.events) this.#deliver(id, event)
     }
     worker.onerror = (event) => {

@@ -62,6 +62,7 @@ export class EngineHost {
     while (scheduler.busy) {
       for (const _ of scheduler.step()) {
         if (performance.now() - lastTurn < TURN_MS) continue
+        this.#flush() // of requests that were taken up or dropped in this step
         await turn()
         lastTurn = performance.now()
       }
@@ -74,7 +75,8 @@ export class EngineHost {
 
   #flush(): void {
     if (this.#events.length === 0) return
-    this.#port.postMessage({ type: "events", events: this.#events })
+    const { load } = this.#engine!.scheduler
+    this.#port.postMessage({ type: "events", events: this.#events, load })
     this.#events = []
   }
 }

@@ -1,6 +1,7 @@
 /** Messages between the main thread and the engine's Worker. */
 import type { EngineInfo } from "../generate/engine.ts"
 import type { GenerateEvent, GenerateRequest } from "../generate/types.ts"
+import type { Load } from "../session/scheduler.ts"
 import type { ModelSource, OpenOptions } from "../session/open.ts"
 
 export type ToEngine =
@@ -11,5 +12,5 @@ export type ToEngine =
 export type FromEngine =
   | { type: "ready"; info: EngineInfo }
   | { type: "failed"; error: { name: string; message: string } }
-  /** All that happened in one step, in order. */
-  | { type: "events"; events: [id: number, event: GenerateEvent][] }
+  /** All that happened in one step, in order, and what there is to do after it. */
+  | { type: "events"; events: [id: number, event: GenerateEvent][]; load: Load }

@@ -5,6 +5,7 @@ import { Grammars, grammarVocabulary } from "../grammar/index.ts"
 import type { Config, ShapeName } from "../model/config.ts"
 import { shapeName } from "../model/config.ts"
 import { kvSizes } from "../model/kv-cache.ts"
+import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import { loadNative } from "../ops/open.ts"
 import { type ModelSource, type OpenOptions, openRuntime } from "../session/open.ts"
 import type { Runtime } from "../session/runtime.ts"
@@ -24,6 +25,9 @@ export interface EngineInfo {
   modelBytes: number
   config: Config
   pageBytes: number
+  /** KV pages in all, and tokens of one. */
+  pages: number
+  pageTokens: number
 }
 
 type Prompt = Pick<GenerateRequest, "ids" | "format">
@@ -53,7 +57,7 @@ export class Engine {
   }
 
   get info(): EngineInfo {
-    const { config, file, backend, context } = this.runtime
+    const { config, file, backend, context, kv } = this.runtime
     return {
       name: file.metadata.maybeStr("general.name") ?? "unnamed",
       shape: shapeName(config),
@@ -62,6 +66,8 @@ export class Engine {
       modelBytes: file.source.size,
       config,
       pageBytes: kvSizes(config, backend).pageBytes,
+      pages: kv.shape.nPages,
+      pageTokens: PAGE_TOKENS,
     }
   }
 

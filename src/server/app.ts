@@ -3,9 +3,11 @@ import { readBody, MAX_BODY_BYTES, type Body } from "./body.ts"
 import { chatCompletions } from "./chat.ts"
 import { completions } from "./completions.ts"
 import { anthropicError, asHttpError, errorBody, HttpError } from "./errors.ts"
+import { IGNORED } from "./fields.ts"
 import type { Service } from "./generate.ts"
 import { type Access, checkAccess } from "./guard.ts"
 import { countTokens, messages } from "./messages.ts"
+import { openApi } from "./openapi.ts"
 import { page } from "./page.ts"
 import { responses } from "./responses.ts"
 import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
@@ -13,7 +15,7 @@ import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
 type Post = (service: Service, body: Body, signal: AbortSignal) => Promise<Response>
 type Get = (service: Service) => Response
 
-const POSTS = new Map<string, Post>([
+export const POSTS = new Map<string, Post>([
   ["/v1/chat/completions", chatCompletions],
   ["/v1/completions", completions],
   ["/v1/responses", responses],
@@ -29,9 +31,21 @@ const GETS = new Map<string, Get>([
   ["/metrics", metrics],
 ])
 
+/** Those that answer before there is a model. */
+const EARLY = new Map<string, (service: Service | null) => Response | Promise<Response>>([
+  ["/health", health],
+  ["/openapi.json", () => Response.json(openApi())],
+  ["/", page],
+])
+
+/** Names of unknown fields that are remembered as said. */
+const MOST_SAID = 1000
+
 export interface ServerOptions extends Access {
   port: number
-  /** Told of failures that nobody foresaw. */
+  /** Whether a field that nobody knows is a 400. */
+  strictFields: boolean
+  /** Told of failures that nobody foresaw, and of fields that nobody knows. */
   log(line: string): void
 }
 
@@ -51,6 +65,7 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
     () => {}, // the caller awaits it as well
   )
   const closing = new AbortController()
+  const said = new Set<string>()
   const server = Bun.serve({
     hostname: options.host,
     port: options.port,
@@ -59,12 +74,15 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
       self.timeout(request, 0)
       try {
         checkAccess(request, options)
-        return await route(request, service, AbortSignal.any([request.signal, closing.signal]))
+        const signal = AbortSignal.any([request.signal, closing.signal])
+        const response = await route(request, service, options, signal)
+        sayIgnored(response, options, said)
+        return response
       } catch (error) {
-        return failure(error, options, new URL(request.url).pathname)
+        return failure(error, options, new URL(request.url).pathname, service)
       }
     },
-    error: (error) => failure(error, options, ""),
+    error: (error) => failure(error, options, "", service),
   })
   return {
     url: String(server.url),
@@ -76,16 +94,32 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
   }
 }
 
-function failure(error: unknown, { log }: ServerOptions, path: string): Response {
+function failure(
+  error: unknown,
+  { log }: ServerOptions,
+  path: string,
+  service: Service | null,
+): Response {
   const known = asHttpError(error)
+  service?.metrics.refused(known)
   if (known.status >= 500) log(error instanceof Error ? (error.stack ?? error.message) : `${error}`)
   const body = path.startsWith("/v1/messages") ? anthropicError(known) : errorBody(known)
   return Response.json(body, { status: known.status, headers: known.headers })
 }
 
+/** Names each field that nobody knows once in the log. */
+function sayIgnored({ headers }: Response, { log }: ServerOptions, said: Set<string>): void {
+  for (const name of headers.get(IGNORED)?.split(", ") ?? []) {
+    if (said.has(name) || said.size >= MOST_SAID) continue
+    said.add(name)
+    log(`ignored a field that is not known here: ${name}`)
+  }
+}
+
 async function route(
   request: Request,
   service: Service | null,
+  { strictFields }: ServerOptions,
   signal: AbortSignal,
 ): Promise<Response> {
   const { pathname } = new URL(request.url)
@@ -93,14 +127,15 @@ async function route(
   if (pathname === "/v1/responses" && request.headers.has("upgrade"))
     throw new HttpError(426, "There are no WebSockets here; POST instead")
   const isGet = request.method === "GET" || request.method === "HEAD"
-  if (pathname === "/health" && isGet) return health(service)
-  if (pathname === "/" && isGet) return page()
+  const early = EARLY.get(pathname)
+  if (early && isGet) return early(service)
   const one = pathname.match(/^\/v1\/models\/(.+)$/)?.[1]
   const get = one === undefined ? GETS.get(pathname) : (s: Service) => oneModel(s, one)
   const post = POSTS.get(pathname)
-  if (!get && !post) throw new HttpError(404, `There is no ${pathname} here`, { code: "not_found" })
-  if (get ? !isGet : request.method !== "POST") {
-    const allow = get ? "GET, HEAD" : "POST"
+  if (!get && !post && !early)
+    throw new HttpError(404, `There is no ${pathname} here`, { code: "not_found" })
+  if (post ? request.method !== "POST" : !isGet) {
+    const allow = post ? "POST" : "GET, HEAD"
     throw new HttpError(405, `${pathname} takes ${allow}`, { headers: { allow } })
   }
   if (!service)
@@ -108,7 +143,7 @@ async function route(
       code: "loading",
       headers: { "retry-after": "5" },
     })
-  return get ? get(service) : post!(service, await readBody(request), signal)
+  return get ? get(service) : post!(service, await readBody(request, strictFields), signal)
 }
 
 function health(service: Service | null): Response {
@@ -136,7 +171,7 @@ function oneModel(service: Service, id: string): Response {
 }
 
 function metrics(service: Service): Response {
-  return new Response(service.metrics.text(), {
+  return new Response(service.metrics.text(service.model, service.client), {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
   })
 }

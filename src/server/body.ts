@@ -11,10 +11,12 @@ const DEADLINE_MS = 30_000
 export interface Body {
   tree: Map<string, Json>
   plain: Record<string, unknown>
+  /** Whether a field that nobody knows is an error. */
+  strict: boolean
 }
 
 /** @throws HttpError 400, 408, 413 or 415 */
-export async function readBody(request: Request): Promise<Body> {
+export async function readBody(request: Request, strict: boolean): Promise<Body> {
   const text = decode(unpack(await bytesOf(request), request.headers.get("content-encoding")))
   let tree: Json
   try {
@@ -25,7 +27,7 @@ export async function readBody(request: Request): Promise<Body> {
   if (!(tree instanceof Map)) throw badRequest("The body must be a JSON object")
   // A field that is null is absent.
   for (const [name, value] of tree) if (value === null) tree.delete(name)
-  return { tree, plain: toPlain(tree) as Record<string, unknown> }
+  return { tree, plain: toPlain(tree) as Record<string, unknown>, strict }
 }
 
 async function bytesOf(request: Request): Promise<Uint8Array> {

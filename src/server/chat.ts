@@ -27,7 +27,7 @@ const toolChoice = v.optional(
   ]),
 )
 
-const SHAPE = {
+export const SHAPE = {
   ...COMMON,
   messages: v.pipe(v.array(objectOf({ role: v.string() })), v.minLength(1)),
   tools: v.optional(v.pipe(v.array(objectOf({})), v.maxLength(1024))),

@@ -11,7 +11,7 @@ import { dataEvent, sseResponse } from "./sse.ts"
 /** OpenAI's default, which clients rely on. */
 const DEFAULT_TOKENS = 16
 
-const SHAPE = {
+export const SHAPE = {
   ...COMMON,
   prompt: v.union([v.string(), v.pipe(tokenIds, v.minLength(1))]),
   logprobs: v.optional(whole(0, MOST_LOGPROBS)),

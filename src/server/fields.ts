@@ -40,7 +40,7 @@ export const COMMON = {
 }
 
 /** Fields that change the answer and that this server cannot honour, except at these values. */
-const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
+export const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
   min_tokens: (v) => v === 0,
   n: (v) => v === 1,
   best_of: (v) => v === 1,
@@ -61,7 +61,7 @@ const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
 }
 
 /** Fields that are known and change nothing here. */
-const WITHOUT_EFFECT = new Set([
+export const WITHOUT_EFFECT = new Set([
   "anthropic_version",
   "client_metadata",
   "container",
@@ -76,11 +76,22 @@ const WITHOUT_EFFECT = new Set([
   "verbosity",
 ])
 
+/** The header that names fields nobody knows. */
+export const IGNORED = "x-ds4-ignored"
+
+/** Names as a header can hold them: what is no plain ASCII in percent code, the first few of many. */
+export function headerList(names: readonly string[]): string {
+  const first = names
+    .slice(0, 32)
+    .map((name) => encodeURIComponent(name.slice(0, 64).toWellFormed()))
+  return [...first, ...(names.length > first.length ? ["..."] : [])].join(", ")
+}
+
 /** Reads fields by a schema. The headers, for the answer, name the fields that nobody knows.
  *  @throws HttpError 400 naming the field */
 export function readFields<S extends v.ObjectEntries>(
   shape: S,
-  { plain }: Body,
+  { plain, strict }: Body,
 ): { fields: v.InferOutput<v.ObjectSchema<S, undefined>>; headers: Record<string, string> } {
   for (const [name, isFine] of Object.entries(REFUSED))
     if (!Object.hasOwn(shape, name) && Object.hasOwn(plain, name) && !isFine(plain[name]))
@@ -96,7 +107,9 @@ export function readFields<S extends v.ObjectEntries>(
     (name) =>
       !Object.hasOwn(shape, name) && !Object.hasOwn(REFUSED, name) && !WITHOUT_EFFECT.has(name),
   )
-  const headers = ignored.length > 0 ? { "x-ds4-ignored": ignored.join(", ") } : {}
+  if (strict && ignored.length > 0)
+    throw badRequest(`${ignored[0]} is not a field that is known here`, ignored[0], "unknown_field")
+  const headers = ignored.length > 0 ? { [IGNORED]: headerList(ignored) } : {}
   return { fields: result.output, headers: headers as Record<string, string> }
 }
 

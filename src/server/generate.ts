@@ -56,17 +56,17 @@ async function* follow(
   signal: AbortSignal,
 ): AsyncGenerator<GenerateEvent, void> {
   const { events, abort } = client.generate(request)
-  const finished = metrics.start()
+  const count = metrics.start()
   signal.addEventListener("abort", abort)
   if (signal.aborted) abort()
   try {
     for await (const event of events) {
-      if (event.type === "end") finished(event)
+      count(event)
       yield event
     }
   } finally {
     abort() // does nothing to what has ended
-    finished(null)
+    count(null)
     signal.removeEventListener("abort", abort)
   }
 }

@@ -21,7 +21,7 @@ import { namedEvent, sseResponse } from "./sse.ts"
 
 const { stop: _, stream_options: __, ...SAMPLING } = COMMON
 const block = objectOf({ type: v.string() })
-const PROMPT = {
+export const PROMPT = {
   model: COMMON.model,
   messages: v.pipe(
     v.array(objectOf({ role: v.string(), content: v.union([v.string(), v.array(block)]) })),
@@ -45,7 +45,7 @@ const PROMPT = {
   thinking: thinkingField,
   output_config: v.optional(objectOf({ effort: v.optional(v.string()), format: textFormat })),
 }
-const SHAPE = {
+export const SHAPE = {
   ...SAMPLING,
   ...PROMPT,
   max_tokens: whole(1, 2 ** 24),
@@ -84,8 +84,8 @@ export async function messages(
 }
 
 export async function countTokens(service: Service, body: Body): Promise<Response> {
-  const { fields } = readFields(PROMPT, body)
-  return Response.json({ input_tokens: promptOf(service, body, fields).ids.length })
+  const { fields, headers } = readFields(PROMPT, body)
+  return Response.json({ input_tokens: promptOf(service, body, fields).ids.length }, { headers })
 }
 
 function promptOf({ tokenizer }: Service, { tree }: Body, fields: Prompt) {

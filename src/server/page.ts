@@ -1,27 +1,15 @@
 /** The page at `/`: one document with its style and script inside, allowed to talk to this server only. */
-import { join } from "node:path"
+import type { PageParts } from "./page-parts.ts"
 
-const WEB = join(import.meta.dir, "../web")
+let made: Promise<Response> | undefined
 
-let built: Promise<Response> | undefined
-
-/** Built at the first request. */
+/** Made at the first request: bundling the script takes a moment in a checkout. */
 export async function page(): Promise<Response> {
-  built ??= build()
-  return (await built).clone()
+  made ??= import("./page-content.ts").then(({ PAGE }) => responseOf(PAGE))
+  return (await made).clone()
 }
 
-async function build(): Promise<Response> {
-  const bundle = await Bun.build({
-    entrypoints: [join(WEB, "app.ts")],
-    target: "browser",
-    minify: true,
-  })
-  const [script, style, document] = await Promise.all([
-    bundle.outputs[0]!.text(),
-    Bun.file(join(WEB, "style.css")).text(),
-    Bun.file(join(WEB, "index.html")).text(),
-  ])
+function responseOf({ document, style, script }: PageParts): Response {
   const code = script.trim().replaceAll("</script", "<\\/script")
   const html = document
     .replace("<!-- style -->", () => `<style>${style}</style>`)

@@ -19,7 +19,7 @@ import { inputMessages, inputTools } from "./responses-input.ts"
 import { namedEvent, sseResponse } from "./sse.ts"
 
 const { stop: _, stream_options: __, max_tokens: ___, ...SAMPLING } = COMMON
-const SHAPE = {
+export const SHAPE = {
   ...SAMPLING,
   input: v.union([v.string(), v.pipe(v.array(objectOf({})), v.minLength(1))]),
   instructions: v.optional(v.string()),

@@ -29,6 +29,14 @@ export interface Job {
   onEnd(reason: FinishReason, error?: Ds4Error): void
 }
 
+/** How much there is to do, for who watches or spreads requests. */
+export interface Load {
+  /** Jobs that have a sequence. */
+  running: number
+  /** KV pages of running jobs, each counted once. What ended jobs left can be taken at any time. */
+  usedPages: number
+}
+
 interface Active {
   job: Job
   seq: Sequence
@@ -60,6 +68,11 @@ export class Scheduler {
 
   get busy(): boolean {
     return this.#active.length > 0 || this.#queue.length > 0
+  }
+
+  get load(): Load {
+    const pages = new Set(this.#active.flatMap((a) => a.seq.pages))
+    return { running: this.#active.length, usedPages: pages.size }
   }
 
   add(job: Job): void {

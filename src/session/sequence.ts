@@ -44,6 +44,12 @@ export class Sequence {
     return this.tokens.length
   }
 
+  /** The physical pages that it holds, shared or not. */
+  get pages(): number[] {
+    const own = this.#tail === null ? this.#extra : [this.#tail, ...this.#extra]
+    return [...this.#nodes.map((n) => n.page), ...this.#pending.map((p) => p.page), ...own]
+  }
+
   /** Whether going back to n tokens costs nothing. */
   canRewind(n: number): boolean {
     return n <= this.length && n >= this.#high - REWIND_SLACK

@@ -1,8 +1,10 @@
 /** The page: a conversation with the model. State is in the store; what one sees is drawn from it, and
  *  only the message that grows is drawn again while it grows. */
 import { drawMessage, type MessageView } from "./message.ts"
+import { saveFile } from "./save.ts"
+import { keepSettings, keyHeader, requestFields, systemText } from "./settings.ts"
 import { type Message, Store } from "./store.ts"
-import { ask } from "./stream.ts"
+import { ask, type End } from "./stream.ts"
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
 const store = new Store()
@@ -11,14 +13,6 @@ const text = $<HTMLTextAreaElement>("text")
 const send = $<HTMLButtonElement>("send")
 let running: AbortController | null = null
 let contextLength = 0
-
-const SETTINGS = ["thinking", "temperature", "system"] as const
-const SETTINGS_KEY = "ds4.settings"
-
-function settings(): Record<(typeof SETTINGS)[number], string> {
-  const of = (id: string) => $<HTMLInputElement>(id).value
-  return { thinking: of("thinking"), temperature: of("temperature"), system: of("system") }
-}
 
 // --- drawing ---
 
@@ -32,12 +26,24 @@ function draw(): MessageView | undefined {
   messages.replaceChildren(...(views.length > 0 ? views : [empty]))
   messages.scrollTop = messages.scrollHeight
   drawConversations()
+  drawContext()
   return all.at(-1)
 }
 
 function drawConversations(): void {
   const options = store.all.map((c) => new Option(c.title, c.id, false, c === store.current))
   $<HTMLSelectElement>("conversations").replaceChildren(...options)
+}
+
+/** How full the context is after the last answer. */
+function drawContext(): void {
+  const total = store.path().findLast((m) => m.total !== undefined)?.total ?? 0
+  const context = $("context")
+  context.hidden = total === 0 || contextLength === 0
+  if (context.hidden) return
+  context.querySelector("meter")!.value = total / contextLength
+  context.querySelector("span")!.textContent = `${total} of ${contextLength}`
+  context.title = "Tokens of context in use"
 }
 
 function viewOf(message: Message): MessageView {
@@ -80,10 +86,10 @@ function edit(message: Message): void {
 }
 
 async function answer(question: Message): Promise<void> {
-  const { thinking, temperature, system } = settings()
+  const system = systemText()
   const reply = store.add("assistant", "", question.id)
   const view = draw()!
-  const history = store.path().slice(0, -1)
+  const history = store.path().filter((m) => m !== reply && m.error === undefined)
   running = new AbortController()
   send.textContent = "Stop"
   status("Reading …")
@@ -94,10 +100,9 @@ async function answer(question: Message): Promise<void> {
         ...(system === "" ? [] : [{ role: "system", content: system }]),
         ...history.map(({ role, content }) => ({ role, content })),
       ],
-      temperature: Number(temperature),
-      reasoning_effort: thinking,
+      ...requestFields(),
     }
-    for await (const delta of ask(body, running.signal)) {
+    for await (const delta of ask(body, keyHeader(), running.signal)) {
       reply.reasoning += delta.reasoning ?? ""
       if (delta.content && reply.content === "" && reply.reasoning !== "")
         reply.thinkingMs = performance.now() - started
@@ -120,14 +125,12 @@ async function answer(question: Message): Promise<void> {
   text.focus()
 }
 
-function finish(
-  reply: Message,
-  end: { tokensPerSecond: number; cached: number; total: number; reason: string },
-) {
-  const cut = end.reason === "length" ? ", cut by the context" : ""
-  reply.note = `${end.tokensPerSecond.toFixed(0)} tokens/s, ${end.cached} cached${cut}`
-  if (contextLength > 0) $<HTMLMeterElement>("context").value = end.total / contextLength
-  $("context").title = `${end.total} of ${contextLength} tokens of context`
+function finish(reply: Message, end: End): void {
+  const { tokens, tokensPerSecond, cached, prompt, reason } = end
+  const speed = `${tokens} tokens, ${tokensPerSecond.toFixed(0)} tokens/s`
+  const cut = reason === "length" ? ", cut by the limit" : ""
+  reply.note = `${speed}, ${cached} of ${prompt} cached${cut}`
+  reply.total = prompt + tokens
 }
 
 const status = (line: string) => ($("status").textContent = line)
@@ -151,12 +154,17 @@ $<HTMLFormElement>("composer").addEventListener("submit", (event) => {
 })
 text.addEventListener("input", resize)
 text.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
+  const last = store.path().findLast((m) => m.role === "user")
+  if (event.key === "ArrowUp" && text.value === "" && last) edit(last)
+  else if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
+  else $<HTMLFormElement>("composer").requestSubmit()
   event.preventDefault()
-  $<HTMLFormElement>("composer").requestSubmit()
 })
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") running?.abort()
+  if (event.key === "Escape") {
+    if (running) running.abort()
+    else text.focus()
+  }
   if (event.altKey && event.key.toLowerCase() === "n") $("new").click()
 })
 $("new").addEventListener("click", () => {
@@ -165,20 +173,15 @@ $("new").addEventListener("click", () => {
   draw()
   text.focus()
 })
-$("delete").addEventListener("click", () => {
-  if (running || !confirm(`Delete "${store.current.title}"?`)) return
+$<HTMLSelectElement>("more").addEventListener("change", (event) => {
+  const menu = event.target as HTMLSelectElement
+  const { value } = menu
+  menu.value = ""
+  const { title } = store.current
+  if (value === "md" || value === "json") return saveFile(title, store.path(), value)
+  if (running || !confirm(`Delete "${title}"?`)) return
   store.remove()
   draw()
-})
-$("export").addEventListener("click", () => {
-  const { title } = store.current
-  const lines = store.path().map(({ role, content, reasoning }) => ({ role, content, reasoning }))
-  const blob = new Blob([JSON.stringify({ title, messages: lines }, null, 2)])
-  const a = document.createElement("a")
-  a.href = URL.createObjectURL(blob)
-  a.download = "conversation.json"
-  a.click()
-  URL.revokeObjectURL(a.href)
 })
 $<HTMLSelectElement>("conversations").addEventListener("change", (event) => {
   if (running) return
@@ -186,23 +189,22 @@ $<HTMLSelectElement>("conversations").addEventListener("change", (event) => {
   draw()
 })
 
-const saved = JSON.parse(localStorage.getItem(SETTINGS_KEY) ?? "{}") as Record<string, string>
-for (const id of SETTINGS) {
-  const input = $<HTMLInputElement>(id)
-  if (saved[id] !== undefined) input.value = saved[id]
-  input.addEventListener("change", () =>
-    localStorage.setItem(SETTINGS_KEY, JSON.stringify(settings())),
-  )
-}
-
+/** Asks who answers here. */
 async function greet(): Promise<void> {
-  const { data } = (await (await fetch("/v1/models")).json()) as {
-    data: { id: string; context_length: number }[]
+  const response = await fetch("/v1/models", { headers: keyHeader() })
+  if (response.status === 401) {
+    $<HTMLDetailsElement>("settings").open = true
+    return void status("This server wants its API key")
   }
+  const { data } = (await response.json()) as { data: { id: string; context_length: number }[] }
   contextLength = data[0]!.context_length
   $("model").textContent = data[0]!.id
   document.title = data[0]!.id
+  status("")
+  drawContext()
 }
+const greeted = () => greet().catch(() => status("The server does not answer"))
 
+keepSettings(() => void greeted())
 draw()
-greet().catch(() => status("The server does not answer."))
+void greeted()

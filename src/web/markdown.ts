@@ -1,6 +1,8 @@
 /** Markdown as the model writes it, to elements. Text only ever becomes text nodes: nothing in it can be
  *  markup of the page. */
 
+import { copyText } from "./save.ts"
+
 /** Puts the blocks of a text into an element, in place of what it has. */
 export function renderMarkdown(into: HTMLElement, text: string): void {
   into.replaceChildren(...blocks(text.split("\n")))
@@ -21,6 +23,10 @@ function blocks(lines: readonly string[]): HTMLElement[] {
     } else if (heading) {
       out.push(element(`h${Math.min(heading[1]!.length + 1, 6)}`, inline(heading[2]!)))
       i++
+    } else if (line.includes("|") && RULE.test(lines[i + 1] ?? "")) {
+      const end = endOf(lines, i + 1, (l) => l.includes("|"))
+      out.push(table(lines.slice(i, end)))
+      i = end
     } else if (ITEM.test(line)) {
       const end = endOf(lines, i, (l) => ITEM.test(l) || /^\s{2,}\S/.test(l))
       out.push(list(lines.slice(i, end)))
@@ -40,6 +46,8 @@ function blocks(lines: readonly string[]): HTMLElement[] {
   return out
 }
 
+/** The line under a table's head. */
+const RULE = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?\s*$/
 const ITEM = /^\s*([-*+]|\d+[.)])\s+/
 /** What ends a paragraph without an empty line. */
 const STARTS = /^\s*(```|~~~|#{1,6}\s|>|[-*+]\s+|\d+[.)]\s+)/
@@ -66,11 +74,29 @@ function list(lines: readonly string[]): HTMLElement {
   return out
 }
 
+/** A head, its rule, and rows. */
+function table([head, , ...rows]: readonly string[]): HTMLElement {
+  const row = (line: string, tag: string) => {
+    const cells = line
+      .trim()
+      .replace(/^\||(?<!\\)\|$/g, "")
+      .split(/(?<!\\)\|/)
+    return element(
+      "tr",
+      cells.map((cell) => element(tag, inline(cell.trim().replaceAll("\\|", "|")))),
+    )
+  }
+  const body = [row(head!, "th"), ...rows.map((line) => row(line, "td"))]
+  const scroll = element("div", [element("table", body)])
+  scroll.className = "table"
+  return scroll
+}
+
 function codeBlock(text: string): HTMLElement {
   const copy = element("button", ["Copy"])
   copy.setAttribute("type", "button")
   copy.addEventListener("click", () => {
-    void navigator.clipboard.writeText(text)
+    copyText(text)
     copy.textContent = "Copied"
     setTimeout(() => (copy.textContent = "Copy"), 1500)
   })

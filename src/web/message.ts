@@ -1,5 +1,6 @@
 /** One message as an element that can grow. */
 import { element, renderMarkdown } from "./markdown.ts"
+import { copyText } from "./save.ts"
 import type { Message } from "./store.ts"
 
 export interface MessageView {
@@ -68,7 +69,7 @@ function buttonsOf(message: Message, actions: Actions): HTMLElement[] {
     b.addEventListener("click", onClick)
     return b
   }
-  const copy = () => void navigator.clipboard.writeText(message.content)
+  const copy = () => copyText(message.content)
   const own =
     message.role === "user"
       ? button("Edit", "Ask something else here; this stays beside it", actions.onEdit)

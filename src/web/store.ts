@@ -11,6 +11,8 @@ export interface Message {
   thinkingMs?: number
   /** Tokens a second, cached tokens: a line under the answer. */
   note?: string
+  /** Tokens of the conversation up to here. */
+  total?: number
   error?: string
 }
 

@@ -4,7 +4,17 @@ export interface Delta {
   reasoning?: string
   content?: string
   /** With the last one. */
-  end?: { tokensPerSecond: number; cached: number; total: number; reason: string }
+  end?: End
+}
+
+export interface End {
+  /** Of the prompt, and how many of them were there already. */
+  prompt: number
+  cached: number
+  /** Of the answer, reasoning included. */
+  tokens: number
+  tokensPerSecond: number
+  reason: string
 }
 
 interface Chunk {
@@ -13,16 +23,20 @@ interface Chunk {
     delta: { content?: string; reasoning_content?: string }
     finish_reason: string | null
   }[]
-  usage?: { total_tokens: number }
+  usage?: { prompt_tokens: number; completion_tokens: number }
   timings?: { predicted_per_second: number; cache_n: number }
 }
 
 /** @throws Error with the server's message */
-export async function* ask(body: object, signal: AbortSignal): AsyncGenerator<Delta> {
+export async function* ask(
+  body: object,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+): AsyncGenerator<Delta> {
   const request = { ...body, stream: true, stream_options: { include_usage: true } }
   const response = await fetch("/v1/chat/completions", {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(request),
     signal,
   })
@@ -30,7 +44,7 @@ export async function* ask(body: object, signal: AbortSignal): AsyncGenerator<De
     const { error } = (await response.json()) as { error: { message: string } }
     throw new Error(error.message)
   }
-  const end = { tokensPerSecond: 0, cached: 0, total: 0, reason: "" }
+  const end: End = { prompt: 0, cached: 0, tokens: 0, tokensPerSecond: 0, reason: "" }
   for await (const data of dataOf(response.body!)) {
     if (data === "[DONE]") break
     const chunk = JSON.parse(data) as Chunk
@@ -39,7 +53,10 @@ export async function* ask(body: object, signal: AbortSignal): AsyncGenerator<De
       end.tokensPerSecond = chunk.timings.predicted_per_second
       end.cached = chunk.timings.cache_n
     }
-    if (chunk.usage) end.total = chunk.usage.total_tokens
+    if (chunk.usage) {
+      end.prompt = chunk.usage.prompt_tokens
+      end.tokens = chunk.usage.completion_tokens
+    }
     const [choice] = chunk.choices
     if (choice?.finish_reason) end.reason = choice.finish_reason
     const { content = "", reasoning_content: reasoning = "" } = choice?.delta ?? {}

@@ -15,10 +15,11 @@ export interface TestServer {
   close(): Promise<void>
 }
 
-export async function serveMini(apiKey?: string): Promise<TestServer> {
+export async function serveMini(apiKey?: string, strictFields = false): Promise<TestServer> {
   const log: string[] = []
   const ready = openMini()
-  const options = { host: "127.0.0.1", port: 0, apiKey, log: (line: string) => void log.push(line) }
+  const say = (line: string) => void log.push(line)
+  const options = { host: "127.0.0.1", port: 0, apiKey, strictFields, log: say }
   const server: HttpServer = startServer(options, ready)
   const service = await ready
   const url = server.url.replace(/\/$/, "")
@@ -58,7 +59,6 @@ export async function eventsOf(response: Response): Promise<unknown[]> {
   const text = await response.text()
   return text
     .split("\n\n")
-    .filter((event) => event.startsWith("data: "))
-    .map((event) => event.slice("data: ".length))
+    .flatMap((event) => event.match(/^data: (.*)$/m)?.[1] ?? [])
     .map((data) => (data === "[DONE]" ? data : JSON.parse(data)))
 }
