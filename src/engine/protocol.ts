@@ -7,9 +7,14 @@ export type ToEngine =
   | { type: "open"; model: ModelSource; options: OpenOptions }
   | { type: "generate"; id: number; request: GenerateRequest }
   | { type: "abort"; id: number }
+  /** Ends all requests, writes what is pending within so many milliseconds, and answers. */
+  | { type: "close"; limitMs: number }
 
 export type FromEngine =
   | { type: "ready"; info: EngineInfo }
   | { type: "failed"; error: { name: string; message: string } }
+  /** Something the user should know, that stops nothing. */
+  | { type: "warning"; text: string }
+  | { type: "closed" }
   /** All that happened in one step, in order. */
   | { type: "events"; events: [id: number, event: GenerateEvent][] }

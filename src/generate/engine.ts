@@ -12,7 +12,7 @@ import { Session } from "../session/session.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
 import { Generation } from "./generation.ts"
 import type { GenerateEnd, GenerateEvent, GenerateRequest } from "./types.ts"
-import { tokenizerOf } from "./vocabulary.ts"
+import { tokenizerOf, turnMarks } from "./vocabulary.ts"
 
 /** What a client wants to know of an open engine; plain data. */
 export interface EngineInfo {
@@ -73,7 +73,8 @@ export class Engine {
 
   /** Queues a request; events come while the scheduler runs. Returns how to stop it. */
   start(request: GenerateRequest, onEvent: (event: GenerateEvent) => void): () => void {
-    const job = new Generation(this.tokenizer, request, onEvent)
+    const marks = request.marks ?? turnMarks(this.tokenizer, request.ids)
+    const job = new Generation(this.tokenizer, { ...request, marks }, onEvent)
     this.scheduler.add(job)
     return () => this.scheduler.abort(job)
   }
@@ -89,6 +90,17 @@ export class Engine {
     return end!
   }
 
+  /** Hears what the user should know and what stops nothing: that the disk cannot be written. */
+  set onWarning(listen: (text: string) => void) {
+    if (this.runtime.disk) this.runtime.disk.onWarning = listen
+  }
+
+  /** Waits for what is being written to disk, at most so long. */
+  async save(limitMs: number): Promise<void> {
+    await this.runtime.disk?.flush(limitMs)
+    this.runtime.disk?.close()
+  }
+
   /** A timeline of token ids for scripts that want the logits. */
   session(): Session {
     return new Session(this.runtime)
@@ -96,6 +108,7 @@ export class Engine {
 
   close(): void {
     this.scheduler.close()
+    this.runtime.disk?.close()
     this.runtime.close()
   }
 }

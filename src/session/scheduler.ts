@@ -71,7 +71,7 @@ export class Scheduler {
   /** Computes one step. Yields after every layer of it. */
   *step(): Generator<void, void> {
     this.#dropAborted()
-    this.#admit()
+    yield* this.#admit()
     const { work, actors } = this.#plan()
     if (work.length === 0) return
     const onLogits = (logits: Tensor, part: readonly LogitsRow[]) =>
@@ -108,7 +108,7 @@ export class Scheduler {
     this.#aborted.clear()
   }
 
-  #admit(): void {
+  *#admit(): Generator<void, void> {
     while (this.#queue.length > 0) {
       const job = this.#queue[0]!
       const seq = this.#sequenceFor(job.ids)
@@ -116,6 +116,7 @@ export class Scheduler {
       this.#queue.shift()
       try {
         this.#runtime.checkRoom(job.ids.length)
+        if (this.#runtime.disk) yield* this.#runtime.disk.fetch(seq, job.ids)
         const cached = seq.sync(job.ids)
         for (const pos of job.marks ?? []) seq.mark(pos)
         const promptEnd = job.ids.length
@@ -195,6 +196,7 @@ export class Scheduler {
     const at = this.#active.indexOf(a)
     if (at < 0) return
     this.#active.splice(at, 1)
+    a.seq.settle()
     this.#idle.push(a.seq)
     a.job.onEnd(reason, error)
   }
