@@ -92,13 +92,13 @@ export class Engine {
 
   /** Hears what the user should know and what stops nothing: that the disk cannot be written. */
   set onWarning(listen: (text: string) => void) {
-    if (this.runtime.disk) this.runtime.disk.onWarning = listen
+    if (this.runtime.disk) this.runtime.disk.writer.onWarning = listen
   }
 
   /** Waits for what is being written to disk, at most so long. */
   async save(limitMs: number): Promise<void> {
-    await this.runtime.disk?.flush(limitMs)
-    this.runtime.disk?.close()
+    await this.runtime.disk?.writer.flush(limitMs)
+    this.runtime.disk?.writer.close()
   }
 
   /** A timeline of token ids for scripts that want the logits. */
@@ -108,7 +108,7 @@ export class Engine {
 
   close(): void {
     this.scheduler.close()
-    this.runtime.disk?.close()
+    this.runtime.disk?.writer.close()
     this.runtime.close()
   }
 }

@@ -4,6 +4,7 @@ import { OutputParser } from "../chat/parser.ts"
 import type { ChatEvent } from "../chat/types.ts"
 import type { Ds4Error } from "../errors.ts"
 import type { CandidateRow } from "../session/candidates.ts"
+import type { Reuse } from "../session/reuse.ts"
 import { Sampler } from "../session/sampler.ts"
 import type { Job, FinishReason as JobEnd } from "../session/scheduler.ts"
 import { StreamDecoder, type Tokenizer } from "../tokenizer/index.ts"
@@ -52,10 +53,10 @@ export class Generation implements Job {
     this.#stop = new StopFilter(request.stop ?? [])
   }
 
-  onPrefill(done: number, total: number, cached: number): void {
+  onPrefill(done: number, total: number, cached: number, reuse?: Reuse): void {
     this.#cached = cached
     this.#prefillAt = performance.now()
-    this.#emit({ type: "prefill", done, total, cached })
+    this.#emit({ type: "prefill", done, total, cached, ...(reuse && { reuse }) })
   }
 
   onToken(id: number, row: CandidateRow): boolean {

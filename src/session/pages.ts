@@ -57,11 +57,18 @@ export class PageTree {
   /** A physical page, if need be that of the node unused for longest.
    *  @throws ContextError when every page is held by a live sequence. */
   allocate(): number {
+    const page = this.tryAllocate()
+    if (page === null)
+      throw new ContextError("The KV cache is full: every page belongs to a live sequence")
+    return page
+  }
+
+  /** The same, or null when there is none. */
+  tryAllocate(): number | null {
     const page = this.#free.pop()
     if (page !== undefined) return page
     const victim = this.#oldestLeaf()
-    if (!victim)
-      throw new ContextError("The KV cache is full: every page belongs to a live sequence")
+    if (!victim) return null
     this.#remove(victim)
     return this.#free.pop()!
   }

@@ -4,6 +4,7 @@ import { Ds4Error, NumericalError } from "../errors.ts"
 import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { Tensor } from "../ops/tensor.ts"
 import { Candidates, type CandidateRow } from "./candidates.ts"
+import { type Reuse, watchReuse } from "./reuse.ts"
 import type { LogitsRow, Runtime, Work } from "./runtime.ts"
 import type { Sampler } from "./sampler.ts"
 import type { Sequence } from "./sequence.ts"
@@ -20,8 +21,9 @@ export interface Job {
   stopIds: ReadonlySet<number>
   /** Positions whose page boundary is worth resuming at. */
   marks?: readonly number[]
-  /** Prompt tokens done, of how many; `cached` of them were there already. */
-  onPrefill?(done: number, total: number, cached: number): void
+  /** Prompt tokens done, of how many; `cached` of them were there already. The first call, before any
+   *  is computed, says how `cached` came about. */
+  onPrefill?(done: number, total: number, cached: number, reuse?: Reuse): void
   /** A token was chosen. Returning false ends the job with reason "stop". */
   onToken(id: number, row: CandidateRow): boolean
   onEnd(reason: FinishReason, error?: Ds4Error): void
@@ -116,12 +118,13 @@ export class Scheduler {
       this.#queue.shift()
       try {
         this.#runtime.checkRoom(job.ids.length)
+        const reuseOf = watchReuse(this.#runtime.tree, seq, job.ids)
         if (this.#runtime.disk) yield* this.#runtime.disk.fetch(seq, job.ids)
         const cached = seq.sync(job.ids)
         for (const pos of job.marks ?? []) seq.mark(pos)
         const promptEnd = job.ids.length
         this.#active.push({ job, seq, ids: [...job.ids], promptEnd, generated: 0, cached })
-        job.onPrefill?.(cached, promptEnd, cached)
+        job.onPrefill?.(cached, promptEnd, cached, reuseOf(cached))
       } catch (error) {
         this.#idle.push(seq)
         job.onEnd("abort", asDs4Error(error))

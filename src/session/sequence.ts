@@ -134,7 +134,7 @@ export class Sequence {
       const node = this.#runtime.tree.publish(parent, this.tokens, from, page, resume)
       if (node.page !== page) this.#runtime.setPage(this.slot, index, node.page)
       this.#nodes.push(node)
-      if (this.#isMark(node.depth * PAGE_TOKENS)) this.#runtime.disk?.keep(node)
+      if (this.#isMark(node.depth * PAGE_TOKENS)) this.#runtime.disk?.writer.keep(node)
       this.#dropOldResume()
     }
   }
@@ -142,7 +142,7 @@ export class Sequence {
   /** Wants on disk what is needed to go on from here. */
   settle(): void {
     const last = this.#nodes.findLast((node) => node.resume !== null)
-    if (last) this.#runtime.disk?.keep(last)
+    if (last) this.#runtime.disk?.writer.keep(last)
   }
 
   /** Where a step that starts at `from` on its way to `end` must stop so that a resume point can be

@@ -2,8 +2,8 @@
  *  every object, named by its key and its parent's. Files appear whole (written beside, synced, renamed)
  *  and are never changed, so any number of processes may share the folder; a file that has gone is a miss.
  *  Only files that bear our names are ever counted or removed. */
-import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from "node:fs"
-import { rmSync, utimesSync } from "node:fs"
+import { closeSync, constants, existsSync, fstatSync, openSync } from "node:fs"
+import { readFileSync, readSync, rmSync, utimesSync } from "node:fs"
 import { mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { FOLDER_DIGITS, type ObjectId, type ObjectKind, rootKey } from "./format.ts"
@@ -21,10 +21,21 @@ export interface Entry {
   usedAt: number
 }
 
+/** What is known of the model of a subfolder. */
+export interface AboutModel {
+  fingerprint: string
+  name: string
+  /** Where its file was. */
+  file: string
+  backend: string
+}
+
 export interface Contents {
   entries: Entry[]
   /** Unfinished files. */
   temporary: { path: string; bytes: number; usedAt: number; pid: number }[]
+  /** Files in subfolders that are not ours. */
+  foreign: string[]
   /** Bytes of everything that is ours. */
   bytes: number
 }
@@ -33,16 +44,16 @@ const MODEL = new RegExp(`^[0-9a-f]{${FOLDER_DIGITS}}$`)
 const OBJECT = /^([0-9a-f]{32})-([0-9a-f]{32})\.(page|point)$/
 const TEMPORARY = /^tmp-(\d+)-\d+$/
 /** What a person wants to know of a model; written once into its subfolder. */
-export const ABOUT = "model.json"
-/** An unfinished file of this age belongs to nobody. */
+const ABOUT = "model.json"
+/** An unfinished file of this age belongs to nobody; one of a process that is gone, at a lesser age (it
+ *  may be of another machine or container). */
 const STALE_MS = 3_600_000
+const DEAD_MS = 10_000
 /** A lock of this age was left behind: nobody evicts for so long. */
 const LOCK_MS = 30_000
 
 /** Files looked at together in a scan. */
 const SCAN_FILES = 256
-
-let nextTemporary = 0
 
 export class KvFolder {
   readonly dir: string
@@ -60,7 +71,7 @@ export class KvFolder {
   async write(path: string, bytes: Uint8Array): Promise<void> {
     const folder = dirname(path)
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const temporary = join(folder, `tmp-${process.pid}-${nextTemporary++}`)
+    const temporary = join(folder, `tmp-${process.pid}-${Math.floor(Math.random() * 2 ** 48)}`)
     try {
       const file = await open(temporary, "wx", 0o600)
       try {
@@ -77,6 +88,23 @@ export class KvFolder {
     }
   }
 
+  /** Writes down what a subfolder holds, if it is not written yet. */
+  async describe(about: AboutModel): Promise<void> {
+    const path = join(this.dir, about.fingerprint.slice(0, FOLDER_DIGITS), ABOUT)
+    if (isThere(path)) return
+    await this.write(path, new TextEncoder().encode(`${JSON.stringify(about, null, 2)}\n`))
+  }
+
+  /** What is written about a subfolder. */
+  about(model: string): Partial<AboutModel> {
+    try {
+      const about: unknown = JSON.parse(readFileSync(join(this.dir, model, ABOUT), "utf8"))
+      return typeof about === "object" && about !== null ? about : {}
+    } catch {
+      return {}
+    }
+  }
+
   /** Makes the names of a model's files last. */
   async sync(fingerprint: string): Promise<void> {
     const folder = await open(join(this.dir, fingerprint.slice(0, FOLDER_DIGITS)), "r")
@@ -85,7 +113,7 @@ export class KvFolder {
 
   /** All that is in the folder now; nothing if it cannot be read. */
   async scan(): Promise<Contents> {
-    const contents: Contents = { entries: [], temporary: [], bytes: 0 }
+    const contents: Contents = { entries: [], temporary: [], foreign: [], bytes: 0 }
     for (const model of await list(this.dir))
       if (MODEL.test(model)) await this.#scanModel(model, contents)
     return contents
@@ -108,7 +136,7 @@ export class KvFolder {
           const object = { key, parent: parent!, kind: kind as ObjectKind }
           contents.entries.push({ path, model, ...object, bytes, usedAt })
         } else if (pid) contents.temporary.push({ path, bytes, usedAt, pid: Number(pid) })
-        else if (name !== ABOUT) return
+        else if (name !== ABOUT) return void contents.foreign.push(path)
         contents.bytes += bytes
       })
     }
@@ -118,7 +146,7 @@ export class KvFolder {
   async sweepTemporary({ temporary }: Contents): Promise<number> {
     let bytes = 0
     for (const t of temporary) {
-      if (isAlive(t.pid) && Date.now() - t.usedAt < STALE_MS) continue
+      if (Date.now() - t.usedAt < (isAlive(t.pid) ? STALE_MS : DEAD_MS)) continue
       if (await remove(t.path)) bytes += t.bytes
     }
     return bytes
@@ -146,12 +174,11 @@ export class KvFolder {
       () => 0,
     )
     if (age > LOCK_MS) await remove(path)
-    try {
-      await (await open(path, "wx", 0o600)).close()
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false
-      throw error
-    }
+    const taken = await open(path, "wx", 0o600).then(
+      (file) => file.close(),
+      (error: NodeJS.ErrnoException) => error.code === "EEXIST", // other errors will come again
+    )
+    if (taken) return false
     try {
       await work()
     } finally {
@@ -176,24 +203,23 @@ export function touch(path: string): void {
   }
 }
 
-/** A file's bytes if it has exactly so many; null where there is none, or another. Links are not
- *  followed. */
-export function readExactly(path: string, bytes: number): Uint8Array | null {
+/** A file's bytes if it has exactly so many. Links are not followed. */
+export function readExactly(path: string, bytes: number): Uint8Array | "absent" | "wrong" {
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  } catch {
-    return null
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ELOOP" ? "wrong" : "absent"
   }
   try {
     const found = fstatSync(fd)
-    if (!found.isFile() || found.size !== bytes) return null
+    if (!found.isFile() || found.size !== bytes) return "wrong"
     const into = new Uint8Array(bytes)
     let at = 0
     for (let n = 1; at < bytes && n > 0; at += n) n = readSync(fd, into, at, bytes - at, at)
-    return at === bytes ? into : null
+    return at === bytes ? into : "wrong"
   } catch {
-    return null
+    return "absent" // cannot be read now
   } finally {
     closeSync(fd)
   }
