@@ -2,6 +2,7 @@
 import { describe, expect, spyOn, test } from "bun:test"
 import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { chainsOf } from "../../src/session/disk/evict.ts"
 import { KvFolder } from "../../src/session/disk/folder.ts"
 import {
   ask,
@@ -33,7 +34,7 @@ describe("a folder that", () => {
     for (const path of [file, join(file, "kv")]) {
       const heard = await warnings(path)
       expect(heard).toHaveLength(1)
-      expect(heard[0]).toStartWith("Cannot write the KV cache on disk, going on without: ")
+      expect(heard[0]).toStartWith(`Cannot write the KV cache in ${path}, going on without: `)
       expect(heard[0]).toContain("ENOTDIR")
     }
   })
@@ -101,12 +102,39 @@ describe("a folder that", () => {
     const write = spyOn(KvFolder.prototype, "write").mockRejectedValue(full)
     try {
       const heard = await warnings(temporaryFolder())
-      expect(heard).toEqual([
-        "Cannot write the KV cache on disk, going on without: ENOSPC: no space left on device, write",
-      ])
+      expect(heard).toHaveLength(1)
+      expect(heard[0]).toEndWith("going on without: ENOSPC: no space left on device, write")
       expect(write).toHaveBeenCalledTimes(1)
     } finally {
       write.mockRestore()
+    }
+  })
+
+  test("fails at the n-th file: what is there stays good, and the next process completes it", async () => {
+    const ids = promptIds(400, 5)
+    const { write } = KvFolder.prototype
+    for (let n = 1; n <= 5; n++) {
+      const dir = temporaryFolder()
+      const engine = openWithDisk(dir)
+      let calls = 0
+      const spy = spyOn(KvFolder.prototype, "write").mockImplementation(function (
+        this: KvFolder,
+        ...args
+      ) {
+        return ++calls === n ? Promise.reject(new Error("EIO")) : write.apply(this, args)
+      })
+      const answer = ask(engine, ids)
+      await closeSaved(engine)
+      spy.mockRestore()
+      const { entries } = await new KvFolder(dir).scan()
+      expect(entries).toHaveLength(Math.max(0, n - 2)) // the first file says what model it is
+      expect(chainsOf(entries).orphans).toEqual([])
+      const next = openWithDisk(dir)
+      expect(ask(next, ids)).toMatchObject({ ids: answer.ids, cached: 0 })
+      await closeSaved(next)
+      const last = openWithDisk(dir)
+      expect(ask(last, ids)).toMatchObject({ ids: answer.ids, cached: 384 })
+      last.close()
     }
   })
 

@@ -13,6 +13,7 @@ import {
 import {
   decodeObject,
   encodeObject,
+  FORMAT,
   isObject,
   type ObjectId,
   pageKey,
@@ -84,6 +85,20 @@ describe("decodeObject", () => {
     expect(isObject(PAGE, { ...PAGE })).toBe(true)
     for (const o of other) expect(isObject(PAGE, { ...PAGE, ...o })).toBe(false)
   })
+})
+
+test("the bytes of format 1: if they change, raise FORMAT, or old files give other answers", async () => {
+  const dir = temporaryFolder()
+  const engine = openWithDisk(dir)
+  ask(engine, promptIds(140, 1))
+  await closeSaved(engine)
+  const hashes = objectsIn(dir).map((path) => {
+    const object = decodeObject(readFileSync(path))
+    if (typeof object === "string") throw new Error(object)
+    return `${object.kind} ${Bun.hash.xxHash3(object.data).toString(16)}`
+  })
+  expect(FORMAT).toBe(1)
+  expect(hashes).toEqual(["page db7c4aa27b4aec76", "point 6f254a0b52918cb2"])
 })
 
 describe("a damaged folder", () => {

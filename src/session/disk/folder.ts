@@ -83,7 +83,7 @@ export class KvFolder {
       }
       await rename(temporary, path)
     } catch (error) {
-      rmSync(temporary, { force: true })
+      discard(temporary)
       throw error
     }
   }
@@ -225,7 +225,7 @@ export function readExactly(path: string, bytes: number): Uint8Array | "absent" 
   }
 }
 
-/** Removes a file that is not what its name says. */
+/** Removes a file that is not what its name says, or not finished. */
 export const discard = (path: string): void => {
   try {
     rmSync(path, { force: true })

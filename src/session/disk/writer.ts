@@ -94,7 +94,9 @@ export class DiskWriter {
     this.#pausedAt = performance.now()
     this.#bytes = -1
     if (!this.#hasWarned)
-      this.onWarning(`Cannot write the KV cache on disk, going on without: ${messageOf(error)}`)
+      this.onWarning(
+        `Cannot write the KV cache in ${this.#folder.dir}, going on without: ${messageOf(error)}`,
+      )
     this.#hasWarned = true
   }
 
