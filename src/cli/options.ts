@@ -102,7 +102,7 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "apiKey", value: "KEY", env: "DS4_API_KEY", absent: "none", commands: ["serve"], help: "key that requests must carry" },
   { name: "kvDisk", sets: { "--kv-disk": "on", "--no-kv-disk": "off" }, choices: ["on", "off"], env: "DS4_KV_DISK", absent: { chat: "on in a conversation", serve: "on" }, commands: ["chat", "serve"], help: "keep what was read on disk too, so that a restart need not read it again" },
   { name: "kvDir", value: "DIR", env: "DS4_KV_DIR", absent: "~/.cache/ds4/kv", commands: [...KV_COMMANDS, "doctor"], help: "folder of the KV cache on disk" },
-  { name: "kvSpace", value: "SIZE", env: "DS4_KV_SPACE", number: BYTES, absent: "4G", commands: KV_COMMANDS, help: "bytes that it may take: 500M, 20G" },
+  { name: "kvSpace", value: "SIZE", env: "DS4_KV_SPACE", number: BYTES, absent: "4G", commands: KV_COMMANDS, help: "what it may take: bytes, or 500M, 20G in units of 1024" },
   { name: "all", commands: ["cache"], help: "rm: everything" },
   { name: "model", alias: ["-m"], value: "MODEL", commands: ["cache"], help: "only of this model: the beginning of its id in `ds4 cache stats`, its name, or its file" },
   { name: "fix", commands: ["cache"], help: "verify: remove what is wrong" },

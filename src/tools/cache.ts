@@ -85,7 +85,8 @@ async function ls({ folder, contents, args, io }: CacheView): Promise<number> {
     ago(Date.now() - found[i]!.usedAt),
     r.text || io.colors.dim(r.model),
   ])
-  io.out(`${table(["key", "tokens", "alone", "last used", "begins"], lines, io.colors)}\n`)
+  // What conversations share is freed with the last of them.
+  io.out(`${table(["key", "tokens", "rm frees", "last used", "begins"], lines, io.colors)}\n`)
   return 0
 }
 

@@ -4,7 +4,8 @@ import { describe, expect, test } from "bun:test"
 import { readdirSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { chainsOf, chooseVictims } from "../../src/session/disk/evict.ts"
-import { type Entry, KvFolder, rootOf } from "../../src/session/disk/folder.ts"
+import { type Entry, KvFolder } from "../../src/session/disk/folder.ts"
+import { rootKey } from "../../src/session/disk/format.ts"
 import {
   ask,
   closeSaved,
@@ -25,7 +26,7 @@ const [PAGE_BYTES, POINT_BYTES] = [450, 3600]
 function chain(name: string, n: number, points: Record<number, number>, parent?: string): Entry[] {
   const entries: Entry[] = []
   for (let i = 1; i <= n; i++) {
-    const above = i === 1 ? (parent ?? rootOf(MODEL)) : `${name}${i - 1}`
+    const above = i === 1 ? (parent ?? rootKey(MODEL)) : `${name}${i - 1}`
     const object = { model: MODEL, key: `${name}${i}`, parent: above }
     const age = (points[i] ?? 24) * HOUR
     const at = (kind: "page" | "point", bytes: number) =>
@@ -79,7 +80,7 @@ describe("chooseVictims", () => {
     const below = randomBelow(11)
     for (let run = 0; run < 100; run++) {
       const entries: Entry[] = []
-      const parents = [rootOf(MODEL)]
+      const parents = [rootKey(MODEL)]
       for (let i = 0; i < 60; i++) {
         const object = { model: MODEL, key: `k${i}`, parent: parents[below(parents.length)]! }
         const usedAt = NOW - below(100) * HOUR

@@ -2,7 +2,7 @@
  *  no point below it needs it any more, so that a page never loses the pages before it. */
 import { PAGE_TOKENS } from "../../ops/kv-ops.ts"
 import type { Entry } from "./folder.ts"
-import { rootOf } from "./folder.ts"
+import { rootKey } from "./format.ts"
 
 /** A page of a chain on disk. */
 export interface ChainNode {
@@ -41,7 +41,7 @@ export function chainsOf(entries: readonly Entry[]): Chains {
       nodes.push(node)
     }
   }
-  for (const model of new Set(entries.map((e) => e.model))) grow(null, model, rootOf(model))
+  for (const model of new Set(entries.map((e) => e.model))) grow(null, model, rootKey(model))
   for (let i = 0; i < nodes.length; i++) grow(nodes[i]!, nodes[i]!.model, nodes[i]!.key)
   const found = new Set<Entry>()
   for (const { page, point } of nodes) {

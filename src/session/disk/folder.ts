@@ -6,7 +6,7 @@ import { closeSync, constants, existsSync, fstatSync, openSync } from "node:fs"
 import { readFileSync, readSync, rmSync, utimesSync } from "node:fs"
 import { mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { FOLDER_DIGITS, type ObjectId, type ObjectKind, rootKey } from "./format.ts"
+import { FOLDER_DIGITS, type ObjectId, type ObjectKind } from "./format.ts"
 
 /** A file of the folder. */
 export interface Entry {
@@ -187,9 +187,6 @@ export class KvFolder {
     return true
   }
 }
-
-/** The key above the first pages of a subfolder. */
-export const rootOf = (model: string): string => rootKey(model)
 
 export const isThere = (path: string): boolean => existsSync(path)
 

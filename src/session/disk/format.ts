@@ -42,7 +42,7 @@ export const KEY_DIGITS = 32
 /** Hexadecimal digits of a fingerprint that name its folder. */
 export const FOLDER_DIGITS = 16
 
-/** The key above a model's first pages, known from its folder's name. */
+/** The key above a model's first pages; its folder's name is enough to know it. */
 export const rootKey = (fingerprint: string): string =>
   fingerprint.slice(0, FOLDER_DIGITS).padEnd(KEY_DIGITS, "0")
 

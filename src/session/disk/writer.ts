@@ -18,7 +18,7 @@ interface Wanted {
 /** After a failed write, nothing is tried for so long. */
 const PAUSE_MS = 60_000
 /** Resume points that may wait, in bytes of host memory; beyond it the oldest are forgotten. */
-const QUEUE_BYTES = 256 * 2 ** 20
+const QUEUE_BYTES = 64 * 2 ** 20
 /** The folder is looked through again when this part of the budget was written, for others write too. */
 const RESCAN_PART = 1 / 16
 /** A full folder is cleared to this part of the budget. */
