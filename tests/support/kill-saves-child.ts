@@ -1,4 +1,5 @@
-/** Asks one prompt by way of the engine's Worker and saves it over and over, until it is killed. */
+/** Asks one prompt after the other by way of the engine's Worker, until it is killed. */
+import { writeSync } from "node:fs"
 import { EngineClient } from "../../src/engine/client.ts"
 import { spawnEngine } from "../../src/spawn.ts"
 import { killedIds, MARKS } from "./kill-saves.ts"
@@ -7,7 +8,8 @@ import { MINI_Q2 } from "./models.ts"
 const [dir = "", round = "0"] = process.argv.slice(2)
 const options = { context: 1024, threads: 1, disk: { dir, budget: 2 ** 30 } }
 const client = await EngineClient.open(spawnEngine(), { path: MINI_Q2 }, options)
-console.log("begun")
-const ids = killedIds(Number(round))
-for (let n = ids.length; ; n = n === ids.length ? 400 : ids.length)
-  await client.complete({ ids: ids.slice(0, n), format: "raw", maxTokens: 4, marks: MARKS })
+for (let n = 0; ; n++) {
+  writeSync(1, `${n}\n`)
+  const ids = killedIds(Number(round), n)
+  await client.complete({ ids, format: "raw", maxTokens: 1, marks: MARKS })
+}

@@ -9,15 +9,15 @@ import { logitsOf, objectsIn, openWithDisk, promptIds, temporaryFolder } from ".
 import { randomBelow } from "./fuzz-gguf.ts"
 import { MINI_Q2 } from "./models.ts"
 
-/** Tokens of a round's prompt, of which the first are those of every round. */
-const TOKENS = 600
-const SHARED = 256
-/** Processes are killed within so many milliseconds of beginning their request. */
-const WITHIN_MS = 500
+/** Tokens of a prompt, of which the first are those of every prompt. */
+const TOKENS = 520
+const SHARED = 128
+/** Processes are killed within so many milliseconds of beginning their first prompt. */
+const WITHIN_MS = 1000
 
 export interface KillReport {
   rounds: number
-  /** Rounds in which nothing, something, and all of the prompt had been saved. */
+  /** Rounds in which nothing, something, and all of the prompt under way had been saved. */
   none: number
   some: number
   all: number
@@ -26,9 +26,11 @@ export interface KillReport {
   wrong: string[]
 }
 
-/** Marks that make nearly every page end in a resume point: much to save. */
-export const MARKS = Array.from({ length: 4 }, (_, i) => 130 + 128 * i)
-export const killedIds = (round: number): number[] => promptIds(TOKENS, 100 + round, SHARED)
+/** Marks that make every page end in a resume point: much to save. */
+export const MARKS = [130, 260, 390]
+/** The n-th prompt of a round. */
+export const killedIds = (round: number, n: number): number[] =>
+  promptIds(TOKENS, 100 * (round + 1) + n, SHARED)
 
 /** Runs `rounds` rounds, each with a process that is killed with SIGKILL. */
 export async function killSaves(
@@ -42,7 +44,7 @@ export async function killSaves(
   let known = new Set<string>()
   const plain = Engine.open({ path: MINI_Q2 }, { context: 1024, threads: 1 })
   for (let round = 0; round < rounds; round++) {
-    await saveAndDie(dir, round, below(WITHIN_MS))
+    const ids = killedIds(round, await saveAndDie(dir, round, below(WITHIN_MS)))
     const files = objectsIn(dir)
     for (const path of files) {
       if (known.has(path)) continue
@@ -52,7 +54,7 @@ export async function killSaves(
     for (const path of known)
       if (!files.includes(path)) report.wrong.push(`round ${round}: ${path} is lost`)
     known = new Set(files)
-    const cached = compare(dir, plain, round, report)
+    const cached = compare(dir, plain, ids, report)
     report[cached <= SHARED ? "none" : cached < TOKENS - 128 ? "some" : "all"]++
     report.rounds++
     report.objects = files.length
@@ -62,26 +64,29 @@ export async function killSaves(
   return report
 }
 
-/** Asks the folder and a cold engine the round's prompt. Returns the tokens that were on disk. */
-function compare(dir: string, plain: Engine, round: number, report: KillReport): number {
-  const ids = killedIds(round)
+/** Asks the folder and a cold engine a prompt. Returns the tokens that were on disk. */
+function compare(dir: string, plain: Engine, ids: number[], report: KillReport): number {
   const reader = openWithDisk(dir, { context: 1024 })
   reader.runtime.disk!.writer.close()
   const warm = logitsOf(reader, ids)
   reader.close()
   const cold = logitsOf(plain, ids)
-  if (warm.hash !== cold.hash) report.wrong.push(`round ${round}: other logits after a disk hit`)
+  if (warm.hash !== cold.hash) report.wrong.push(`round ${report.rounds}: other logits`)
   return warm.cached
 }
 
-async function saveAndDie(dir: string, round: number, afterMs: number): Promise<void> {
+/** Returns which prompt was under way. */
+async function saveAndDie(dir: string, round: number, afterMs: number): Promise<number> {
   const child = Bun.spawn(
     [process.execPath, join(import.meta.dir, "kill-saves-child.ts"), dir, String(round)],
     { stdout: "pipe", stderr: "inherit" },
   )
-  const reader = child.stdout.getReader()
-  await reader.read() // it has begun
-  await Bun.sleep(afterMs)
-  child.kill("SIGKILL")
+  let said = ""
+  let timer: Timer | undefined
+  for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
+    said += chunk
+    timer ??= setTimeout(() => child.kill("SIGKILL"), afterMs)
+  }
   await child.exited
+  return said.split("\n").length - 2 // a line for each prompt that was begun
 }

@@ -107,8 +107,12 @@ export class KvFolder {
 
   /** Makes the names of a model's files last. */
   async sync(fingerprint: string): Promise<void> {
-    const folder = await open(join(this.dir, fingerprint.slice(0, FOLDER_DIGITS)), "r")
-    await folder.sync().finally(() => folder.close())
+    try {
+      const folder = await open(join(this.dir, fingerprint.slice(0, FOLDER_DIGITS)), "r")
+      await folder.sync().finally(() => folder.close())
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error // else deleted just now
+    }
   }
 
   /** All that is in the folder now; nothing if it cannot be read. */
