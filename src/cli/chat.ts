@@ -7,7 +7,7 @@ import { Conversation, type ThinkMode } from "./conversation.ts"
 import { ChatEngine } from "./engine.ts"
 import { expectedRate, waitNotice } from "./estimate.ts"
 import type { Io } from "./io.ts"
-import { engineOptions, findModel } from "./models.ts"
+import { diskOptions, engineOptions, findModel } from "./models.ts"
 import { type Args, THINK_MAX_CONTEXT } from "./options.ts"
 import { promptOf } from "./prompt.ts"
 import { samplingOf } from "./sampling.ts"
@@ -18,7 +18,10 @@ const INTERRUPTED = 130
 export async function run(args: Args, io: Io): Promise<number> {
   const prompt = await promptOf(args, io)
   const { path } = findModel(args, io)
-  const engine = await ChatEngine.open(path, engineOptions(args))
+  // One question gains nothing from the disk: what it computes is rarely asked for again.
+  const disk = prompt === undefined ? diskOptions(args, io) : undefined
+  const warn = (text: string) => io.err(`ds4: ${text}\n`)
+  const engine = await ChatEngine.open(path, { ...engineOptions(args), ...disk }, warn)
   const conversation = new Conversation(engine, {
     think: thinkMode(args, io, engine.info.context),
     system: args.text("system"),
@@ -32,7 +35,7 @@ export async function run(args: Args, io: Io): Promise<number> {
     const { repl } = await import("./repl.ts")
     return await repl(conversation, rateOf(args, engine), io)
   } finally {
-    engine.close()
+    await engine.close()
   }
 }
 

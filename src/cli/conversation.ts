@@ -1,6 +1,6 @@
 /** A conversation with the model: messages, how to think, and the requests that ask for answers. Every
  *  request is the whole conversation; the engine reuses what it holds of it. */
-import { encodePrompt, type Encoder, type Message, render, USER } from "../chat/index.ts"
+import { encodePrompt, type Encoder, type Message, render } from "../chat/index.ts"
 import { ContextError } from "../errors.ts"
 import type { GenerateRequest } from "../generate/types.ts"
 import type { ChatEngine } from "./engine.ts"
@@ -46,16 +46,12 @@ export class Conversation {
           "(--ctx N; in a conversation /ctx N, or /new)",
       )
     const { maxTokens = Infinity, sampling, stop } = this.#options
-    const user = this.engine.tokenizer.id(USER)
-    const turns = ids.flatMap((id, i) => (id === user ? [i] : []))
     return {
       ids,
       format: this.think === "off" ? "answer" : "thinking",
       maxTokens: Math.min(maxTokens, context - ids.length),
       sampling,
       stop,
-      // The answer's start too: when its reasoning is dropped, the next request branches off there.
-      marks: [...turns, ids.length - 1],
     }
   }
 

@@ -33,22 +33,34 @@ export class ChatEngine {
   readonly path: string
   readonly tokenizer: Tokenizer
   #options: OpenOptions
+  readonly #warn: (text: string) => void
   #client: EngineClient
 
-  private constructor(path: string, tokenizer: Tokenizer, options: OpenOptions, c: EngineClient) {
+  private constructor(
+    path: string,
+    tokenizer: Tokenizer,
+    options: OpenOptions,
+    warn: (text: string) => void,
+    client: EngineClient,
+  ) {
     this.path = path
     this.tokenizer = tokenizer
     this.#options = options
-    this.#client = c
+    this.#warn = warn
+    this.#client = client
   }
 
   /** Opens a model: the Worker first, so that both threads read the file at once.
    *  @throws GgufError, NativeError, ContextError */
-  static async open(path: string, options: OpenOptions): Promise<ChatEngine> {
-    const opening = EngineClient.open(spawnEngine(), { path }, options)
+  static async open(
+    path: string,
+    options: OpenOptions,
+    warn: (text: string) => void = () => {},
+  ): Promise<ChatEngine> {
+    const opening = EngineClient.open(spawnEngine(), { path }, options, warn)
     opening.catch(() => {}) // awaited below; an error in reading the text comes first
     const { tokenizer } = await readModelText(path)
-    return new ChatEngine(path, tokenizer, options, await opening)
+    return new ChatEngine(path, tokenizer, options, warn, await opening)
   }
 
   get info(): EngineInfo {
@@ -63,7 +75,7 @@ export class ChatEngine {
    *  fails, it is as it was. @throws ContextError when there is not enough memory. */
   async setContext(context: number): Promise<void> {
     const before = this.#options
-    this.#client.close()
+    await this.#client.shutdown()
     try {
       await this.#reopen({ ...before, context })
     } catch (error) {
@@ -73,11 +85,13 @@ export class ChatEngine {
   }
 
   async #reopen(options: OpenOptions): Promise<void> {
-    this.#client = await EngineClient.open(spawnEngine(), { path: this.path }, options)
+    const model = { path: this.path }
+    this.#client = await EngineClient.open(spawnEngine(), model, options, this.#warn)
     this.#options = options
   }
 
-  close(): void {
-    this.#client.close()
+  /** Lets the engine write what is pending, for a few seconds at most. */
+  async close(): Promise<void> {
+    await this.#client.shutdown()
   }
 }

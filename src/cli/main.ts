@@ -71,6 +71,18 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       "ds4 bench --compare before.csv after.csv",
     ],
   },
+  cache: {
+    usage: "cache <ls|rm|verify|stats> [key]", nArguments: Infinity, load: () => import("../tools/cache.ts"),
+    help: "Look at the KV cache on disk, check it, remove from it",
+    examples: [
+      "ds4 cache ls",
+      "ds4 cache rm 3f9a21c07b54",
+      "ds4 cache rm --model ds4-mini",
+      "ds4 cache rm --all",
+      "ds4 cache verify --fix",
+      "ds4 cache stats --kv-dir /data/kv",
+    ],
+  },
   doctor: {
     usage: "doctor", nArguments: 0, load: () => import("../tools/doctor.ts"),
     help: "Look at machine, library, model and memory",

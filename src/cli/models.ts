@@ -8,7 +8,7 @@ import { PUBLISHED } from "../tools/doctor-published.ts"
 import type { Io } from "./io.ts"
 import type { Args } from "./options.ts"
 import { nearest } from "./parse.ts"
-import { ds4Directory } from "./paths.ts"
+import { cacheDirectory, ds4Directory } from "./paths.ts"
 
 const MINI = join(import.meta.dir, "../../models/ds4-mini/ds4-mini-q8.gguf")
 
@@ -70,6 +70,22 @@ function list(folder: string): string[] {
   } catch {
     return []
   }
+}
+
+/** Bytes that the KV cache on disk may take where nothing is said. */
+export const DEFAULT_KV_SPACE = 4 * 2 ** 30
+
+/** Where the flags say the KV cache on disk is, and how large; nothing with --no-kv-disk. */
+export function diskOptions(args: Args, io: Io): Pick<OpenOptions, "disk"> {
+  const budget = args.number("kvSpace") ?? DEFAULT_KV_SPACE
+  if (args.text("kvDisk") === "off" || budget === 0) return {}
+  return { disk: { dir: kvDirectory(args, io), budget } }
+}
+
+/** The folder of the KV cache on disk. */
+export function kvDirectory(args: Args, io: Io): string {
+  const named = args.text("kvDir")
+  return named === undefined ? join(cacheDirectory(), "kv") : io.resolvePath(named)
 }
 
 /** How the flags say the model is to be opened. */

@@ -36,7 +36,7 @@ export interface Args {
 }
 
 export interface NumberRange {
-  kind: "whole" | "decimal" | "64 bits"
+  kind: "whole" | "decimal" | "64 bits" | "bytes"
   min: number | bigint
   max: number | bigint
 }
@@ -44,10 +44,14 @@ export interface NumberRange {
 const whole = (min: number, max: number): NumberRange => ({ kind: "whole", min, max })
 const decimal = (min: number, max: number): NumberRange => ({ kind: "decimal", min, max })
 
+/** A size: 5000000, 500M, 4G, 1.5T; K, M, G and T are powers of 1024. */
+const BYTES: NumberRange = { kind: "bytes", min: 0, max: 2 ** 50 }
+
 const RUN_COMMANDS = ["chat", "batch", "serve", "logits", "perplexity"]
 const READ_COMMANDS = [...RUN_COMMANDS, "bench", "doctor", "inspect", "tokenize"]
 const ANSWER_COMMANDS = ["chat", "batch"]
-const EVERY_COMMAND = [...READ_COMMANDS, ""]
+const KV_COMMANDS = ["chat", "serve", "cache"]
+const EVERY_COMMAND = [...READ_COMMANDS, "cache", ""]
 
 const NOT_YET = "is not built yet; cpu and reference are there"
 
@@ -89,7 +93,7 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "chat", value: "FILE", commands: ["tokenize"], help: "render and encode the conversations of a .json or .jsonl file" },
   { name: "special", commands: ["tokenize"], help: "recognise control tokens in the text" },
   { name: "selftest", commands: ["doctor"], help: "run every kernel against its reference" },
-  { name: "json", commands: ["chat", "inspect", "tokenize", "perplexity", "doctor"], help: "output for programs" },
+  { name: "json", commands: ["chat", "inspect", "tokenize", "perplexity", "doctor", "cache"], help: "output for programs" },
   { name: "model", alias: ["-m"], value: "FILE", env: "DS4_MODEL", absent: "~/.ds4/models, then ds4-mini", commands: READ_COMMANDS, help: "GGUF file" },
   { name: "ctx", alias: ["-c"], value: "N", env: "DS4_CTX", number: whole(1, 2 ** 24), absent: { "": "32768, or the largest that fits", batch: "what the requests need", logits: "the number of ids", perplexity: "4096", inspect: "memory is not reported" }, commands: [...RUN_COMMANDS, "doctor", "inspect"], help: "context in tokens" },
   { name: "parallel", value: "N", env: "DS4_PARALLEL", number: whole(1, 256), absent: { batch: "8", serve: "4" }, commands: ["batch", "serve"], help: "requests decoded together" },
@@ -97,6 +101,12 @@ export const OPTIONS: readonly (Option & { commands: readonly string[] })[] = [
   { name: "port", value: "N", env: "DS4_PORT", number: whole(0, 65_535), absent: "8000", commands: ["serve"], help: "port to listen on; 0: any that is free" },
   { name: "apiKey", value: "KEY", env: "DS4_API_KEY", absent: "none", commands: ["serve"], help: "key that requests must carry" },
   { name: "strictFields", commands: ["serve"], help: "refuse requests with a field that is not known; otherwise it is ignored, and named in x-ds4-ignored" },
+  { name: "kvDisk", sets: { "--kv-disk": "on", "--no-kv-disk": "off" }, choices: ["on", "off"], env: "DS4_KV_DISK", absent: { chat: "on in a conversation", serve: "on" }, commands: ["chat", "serve"], help: "keep what was read on disk too, so that a restart need not read it again" },
+  { name: "kvDir", value: "DIR", env: "DS4_KV_DIR", absent: "~/.cache/ds4/kv", commands: [...KV_COMMANDS, "doctor"], help: "folder of the KV cache on disk" },
+  { name: "kvSpace", value: "SIZE", env: "DS4_KV_SPACE", number: BYTES, absent: "4G", commands: KV_COMMANDS, help: "what it may take: bytes, or 500M, 20G in units of 1024" },
+  { name: "all", commands: ["cache"], help: "rm: everything" },
+  { name: "model", alias: ["-m"], value: "MODEL", commands: ["cache"], help: "only of this model: the beginning of its id in `ds4 cache stats`, its name, or its file" },
+  { name: "fix", commands: ["cache"], help: "verify: remove what is wrong" },
   { name: "chunk", value: "N", env: "DS4_CHUNK", number: whole(1, 4096), absent: "512", commands: ["logits", "perplexity", "bench"], help: "rows of a step" },
   { name: "threads", alias: ["-t"], value: "N", env: "DS4_THREADS", number: whole(1, 1024), absent: "one per physical core", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "CPU threads" },
   { name: "backend", value: "NAME", sets: { "--cpu": "cpu", "--cuda": "cuda", "--metal": "metal" }, env: "DS4_BACKEND", choices: ["cpu", "reference"], refused: { cuda: NOT_YET, metal: NOT_YET }, absent: "cpu", commands: [...RUN_COMMANDS, "bench", "doctor"], help: "cpu, or reference (slow, exact)" },

@@ -127,7 +127,7 @@ function check(option: Option, source: string, value: string): string {
   const wrong = (wanted: string) => new CliError(`${source} is "${value}": ${wanted}`)
   if (option.number) {
     if (!inRange(option.number, value)) throw wrong(`expected ${rangeText(option.number)}`)
-    return value.trim()
+    return option.number.kind === "bytes" ? String(bytesOf(value.trim())) : value.trim()
   }
   if (option.refused && Object.hasOwn(option.refused, value))
     throw new CliError(`${flagOf(option.name)} ${value} ${option.refused[value]}`)
@@ -150,13 +150,25 @@ const DECIMAL = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i
 
 function inRange({ kind, min, max }: NumberRange, text: string): boolean {
   const value = text.trim()
+  if (kind === "bytes") return bytesOf(value) <= max
   if (!(kind === "decimal" ? DECIMAL : WHOLE).test(value)) return false
   const n = kind === "64 bits" ? BigInt(value.replace("+", "")) : Number(value)
   return n >= min && n <= max
 }
 
+const SIZE = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i
+
+/** `4G`, `500 MiB` without the blank, `1000`: as bytes; NaN for what is none of these. */
+function bytesOf(text: string): number {
+  const [, digits, unit = ""] = text.match(SIZE) ?? []
+  if (digits === undefined) return Number.NaN
+  return Math.floor(Number(digits) * 1024 ** ["", "K", "M", "G", "T"].indexOf(unit.toUpperCase()))
+}
+
 const rangeText = ({ kind, min, max }: NumberRange) =>
-  `a ${kind === "decimal" ? "" : "whole "}number from ${min} to ${max}`
+  kind === "bytes"
+    ? "a size like 5000000, 500M or 4G"
+    : `a ${kind === "decimal" ? "" : "whole "}number from ${min} to ${max}`
 
 /** The closest of `known` within a third of its length, by edits; one that it begins comes first. */
 export function nearest(word: string, known: readonly string[]): string | undefined {

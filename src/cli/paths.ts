@@ -1,8 +1,8 @@
 /** The directories that the command line knows: where the user stands, and where ds4 keeps things. */
 import { spawnSync } from "node:child_process"
 import { readlinkSync } from "node:fs"
-import { homedir } from "node:os"
-import { join, resolve } from "node:path"
+import { homedir, tmpdir } from "node:os"
+import { isAbsolute, join, resolve } from "node:path"
 import { env } from "../env.ts"
 
 const PACKAGE = join(import.meta.dir, "../..")
@@ -76,4 +76,12 @@ function homeDirectory(): string | undefined {
 export function ds4Directory(): string | undefined {
   const home = homeDirectory()
   return home === undefined ? undefined : join(home, ".ds4")
+}
+
+/** What can be made again lives here: $XDG_CACHE_HOME/ds4 or ~/.cache/ds4. */
+export function cacheDirectory(): string {
+  const xdg = env("XDG_CACHE_HOME") // a relative one is to be ignored
+  const cache =
+    xdg !== undefined && isAbsolute(xdg) ? xdg : join(homeDirectory() ?? tmpdir(), ".cache")
+  return join(cache, "ds4")
 }

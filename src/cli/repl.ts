@@ -19,7 +19,7 @@ const MEASURED_TOKENS = 64
  *  exit code. */
 export async function repl(conversation: Conversation, rate: number, io: Io): Promise<number> {
   const terminal = new Terminal(io)
-  const off = onSignals(terminal)
+  const off = onSignals(terminal, conversation)
   try {
     await new Repl(conversation, rate, io, terminal).run()
     return 0
@@ -30,14 +30,14 @@ export async function repl(conversation: Conversation, rate: number, io: Io): Pr
 }
 
 /** Signals from outside; Ctrl-C is a key here. */
-function onSignals(terminal: Terminal): () => void {
+function onSignals(terminal: Terminal, { engine }: Conversation): () => void {
   let last = 0
   const interrupt = () => {
     const now = performance.now()
     if (now - last > INTERRUPT_ECHO_MS) terminal.interrupt()
     last = now
   }
-  const leave = () => process.exit(143)
+  const leave = () => void engine.close().finally(() => process.exit(143))
   process.on("SIGINT", interrupt).on("SIGTERM", leave).on("SIGHUP", leave)
   return () => void process.off("SIGINT", interrupt).off("SIGTERM", leave).off("SIGHUP", leave)
 }

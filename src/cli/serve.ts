@@ -5,10 +5,11 @@ import { startServer } from "../server/app.ts"
 import type { Service } from "../server/generate.ts"
 import { isLoopback } from "../server/guard.ts"
 import { Metrics } from "../server/metrics.ts"
+import type { OpenOptions } from "../session/open.ts"
 import { spawnEngine } from "../spawn.ts"
 import { readModelText } from "./engine.ts"
 import type { Io } from "./io.ts"
-import { engineOptions, findModel } from "./models.ts"
+import { diskOptions, engineOptions, findModel } from "./models.ts"
 import type { Args } from "./options.ts"
 
 const DEFAULT = { host: "127.0.0.1", port: 8000, parallel: 4 }
@@ -24,9 +25,9 @@ export async function run(args: Args, io: Io): Promise<number> {
       `--host ${host} can be reached by other machines: give an --api-key (or DS4_API_KEY) too`,
     )
   const { path } = findModel(args, io)
-  const ready = openService(path, args)
-  const strictFields = args.flag("strictFields")
   const log = (line: string) => io.err(`ds4: ${line}\n`)
+  const ready = openService(path, { ...diskOptions(args, io), ...engineOptions(args) }, args, log)
+  const strictFields = args.flag("strictFields")
   const options = { host, port, apiKey, strictFields, log }
   const server = listen(options, ready)
   const stopped = new Promise<void>((resolve) => {
@@ -41,13 +42,18 @@ export async function run(args: Args, io: Io): Promise<number> {
     return 0
   } finally {
     await server.stop()
-    service?.client.close()
+    await service?.client.shutdown()
   }
 }
 
-async function openService(path: string, args: Args): Promise<Service> {
+async function openService(
+  path: string,
+  options: OpenOptions,
+  args: Args,
+  log: (line: string) => void,
+): Promise<Service> {
   const nSeqs = args.number("parallel") ?? DEFAULT.parallel
-  const opening = EngineClient.open(spawnEngine(), { path }, { nSeqs, ...engineOptions(args) })
+  const opening = EngineClient.open(spawnEngine(), { path }, { nSeqs, ...options }, log)
   opening.catch(() => {}) // awaited below
   const { tokenizer } = await readModelText(path)
   const client = await opening

@@ -13,6 +13,9 @@ export interface Running {
   abort(): void
 }
 
+/** How long the engine may take to write what is pending when it is closed. */
+const CLOSE_MS = 3000
+
 export class EngineClient {
   readonly info: EngineInfo
   /** As of the last step that had events. */
@@ -20,11 +23,14 @@ export class EngineClient {
   readonly #worker: Worker
   readonly #streams = new Map<number, EventStream>()
   #nextId = 1
+  #onClosed: (() => void) | undefined
 
-  private constructor(worker: Worker, info: EngineInfo) {
+  private constructor(worker: Worker, info: EngineInfo, warn: (text: string) => void) {
     this.#worker = worker
     this.info = info
     worker.onmessage = ({ data }: MessageEvent<FromEngine>) => {
+      if (data.type === "warning") return warn(data.text)
+      if (data.type === "closed") return this.#onClosed?.()
       if (data.type !== "events") return
       this.load = data.load
       for (const [id, event] of data.events) this.#deliver(id, event)
@@ -34,11 +40,13 @@ export class EngineClient {
     }
   }
 
-  /** Opens a model in a fresh Worker. @throws what Engine.open throws. */
+  /** Opens a model in a fresh Worker. `warn` hears what the user should know and what stops nothing.
+   *  @throws what Engine.open throws. */
   static async open(
     worker: Worker,
     model: ModelSource,
     options: OpenOptions = {},
+    warn: (text: string) => void = () => {},
   ): Promise<EngineClient> {
     const answer = new Promise<FromEngine>((resolve, reject) => {
       worker.onmessage = ({ data }: MessageEvent<FromEngine>) => resolve(data)
@@ -46,7 +54,7 @@ export class EngineClient {
     })
     worker.postMessage({ type: "open", model, options } satisfies ToEngine)
     const message = await answer
-    if (message.type === "ready") return new EngineClient(worker, message.info)
+    if (message.type === "ready") return new EngineClient(worker, message.info, warn)
     worker.terminate()
     throw message.type === "failed" ? revive(message.error) : new Error("The engine did not open")
   }
@@ -70,6 +78,19 @@ export class EngineClient {
     throw new Error("The generation ended without its last event")
   }
 
+  /** Ends all requests and lets the engine write what is pending, at most so long. */
+  async shutdown(limitMs = CLOSE_MS): Promise<void> {
+    let timer: Timer | undefined
+    await new Promise<void>((resolve) => {
+      this.#onClosed = resolve
+      timer = setTimeout(resolve, limitMs) // a long kernel does not hear us
+      this.#send({ type: "close", limitMs })
+    })
+    clearTimeout(timer)
+    this.close()
+  }
+
+  /** Ends at once; what is not yet on disk is lost. */
   close(): void {
     this.#worker.terminate()
   }

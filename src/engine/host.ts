@@ -28,6 +28,8 @@ export class EngineHost {
         return this.#aborts.get(message.id)?.()
       case "generate":
         return this.#generate(message)
+      case "close":
+        return void this.#close(message.limitMs)
     }
   }
 
@@ -48,11 +50,20 @@ export class EngineHost {
   async #open({ model, options }: ToEngine & { type: "open" }): Promise<void> {
     try {
       this.#engine = await Engine.load(model, options)
+      this.#engine.onWarning = (text) => this.#port.postMessage({ type: "warning", text })
       this.#port.postMessage({ type: "ready", info: this.#engine.info })
     } catch (error) {
       const { name, message } = error instanceof Error ? error : new Error(String(error))
       this.#port.postMessage({ type: "failed", error: { name, message } })
     }
+  }
+
+  async #close(limitMs: number): Promise<void> {
+    const end = performance.now() + limitMs
+    for (const abort of this.#aborts.values()) abort()
+    while (this.#running && performance.now() < end) await turn()
+    await this.#engine?.save(end - performance.now())
+    this.#port.postMessage({ type: "closed" })
   }
 
   async #run(): Promise<void> {

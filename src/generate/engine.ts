@@ -14,7 +14,7 @@ import { Session } from "../session/session.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
 import { Generation } from "./generation.ts"
 import type { GenerateEnd, GenerateEvent, GenerateRequest } from "./types.ts"
-import { tokenizerOf } from "./vocabulary.ts"
+import { tokenizerOf, turnMarks } from "./vocabulary.ts"
 
 /** What a client wants to know of an open engine; plain data. */
 export interface EngineInfo {
@@ -82,7 +82,9 @@ export class Engine {
   /** Queues a request; events come while the scheduler runs. Returns how to stop it.
    *  @throws SchemaError when its constraint cannot be held to */
   start(request: GenerateRequest, onEvent: (event: GenerateEvent) => void): () => void {
-    const job = new Generation(this.tokenizer, request, onEvent, () => this.#grammar())
+    const marks = request.marks ?? turnMarks(this.tokenizer, request.ids)
+    const grammars = () => this.#grammar()
+    const job = new Generation(this.tokenizer, { ...request, marks }, onEvent, grammars)
     this.scheduler.add(job)
     return () => this.scheduler.abort(job)
   }
@@ -103,6 +105,17 @@ export class Engine {
     return end!
   }
 
+  /** Hears what the user should know and what stops nothing: that the disk cannot be written. */
+  set onWarning(listen: (text: string) => void) {
+    if (this.runtime.disk) this.runtime.disk.writer.onWarning = listen
+  }
+
+  /** Waits for what is being written to disk, at most so long. */
+  async save(limitMs: number): Promise<void> {
+    await this.runtime.disk?.writer.flush(limitMs)
+    this.runtime.disk?.writer.close()
+  }
+
   /** A timeline of token ids for scripts that want the logits. */
   session(): Session {
     return new Session(this.runtime)
@@ -110,6 +123,7 @@ export class Engine {
 
   close(): void {
     this.scheduler.close()
+    this.runtime.disk?.writer.close()
     this.runtime.close()
   }
 }

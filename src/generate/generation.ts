@@ -6,6 +6,7 @@ import type { ChatEvent } from "../chat/types.ts"
 import type { Ds4Error } from "../errors.ts"
 import type { Grammars } from "../grammar/index.ts"
 import type { CandidateRow, TokenMask } from "../session/candidates.ts"
+import type { Reuse } from "../session/reuse.ts"
 import { Sampler } from "../session/sampler.ts"
 import type { Job, FinishReason as JobEnd } from "../session/scheduler.ts"
 import { StreamDecoder, type Tokenizer } from "../tokenizer/index.ts"
@@ -68,10 +69,10 @@ export class Generation implements Job {
     return this.#held ?? FREE
   }
 
-  onPrefill(done: number, total: number, cached: number): void {
+  onPrefill(done: number, total: number, cached: number, reuse?: Reuse): void {
     this.#cached = cached
     this.#prefillAt = performance.now()
-    this.#emit({ type: "prefill", done, total, cached })
+    this.#emit({ type: "prefill", done, total, cached, ...(reuse && { reuse }) })
   }
 
   onToken(id: number, row: CandidateRow): boolean {

@@ -1,6 +1,7 @@
 /** Requests and events of generation. Plain data: they cross to the engine's Worker as messages. */
 import type { ChatEvent } from "../chat/types.ts"
 import type { Constraint } from "../grammar/index.ts"
+import type { Reuse } from "../session/reuse.ts"
 import type { SamplingParams } from "../session/sampler.ts"
 
 export interface GenerateRequest {
@@ -68,7 +69,8 @@ export interface GenerateEnd {
 }
 
 export type GenerateEvent =
-  | { type: "prefill"; done: number; total: number; cached: number }
+  /** The first one, before anything is computed, says how `cached` came about. */
+  | { type: "prefill"; done: number; total: number; cached: number; reuse?: Reuse }
   /** One token was chosen; its text may come later, with others. */
   | { type: "token"; id: number }
   | { type: "text"; text: string; tokens?: ShownToken[] }

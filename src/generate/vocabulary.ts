@@ -1,3 +1,4 @@
+import { USER } from "../chat/index.ts"
 import type { GgufFile } from "../gguf/types.ts"
 import { Tokenizer } from "../tokenizer/index.ts"
 
@@ -10,4 +11,11 @@ export function tokenizerOf({ metadata }: GgufFile): Tokenizer {
     bosId: metadata.maybeU32("tokenizer.ggml.bos_token_id"),
     eosId: metadata.maybeU32("tokenizer.ggml.eos_token_id"),
   })
+}
+
+/** Where a later request is likely to branch off: at every turn's start, and at the answer's, whose
+ *  reasoning may be dropped. */
+export function turnMarks(tokenizer: Tokenizer, ids: readonly number[]): number[] {
+  const user = tokenizer.id(USER)
+  return [...ids.flatMap((id, i) => (id === user ? [i] : [])), ids.length - 1]
 }

@@ -9,6 +9,7 @@ import { readConfig } from "../model/config.ts"
 import type { BackendName } from "../ops/backend.ts"
 import { type BackendOptions, openBackend } from "../ops/open.ts"
 import { PAGE_TOKENS } from "../ops/kv-ops.ts"
+import { DiskCache, type DiskOptions } from "./disk/cache.ts"
 import { planMemory } from "./memory.ts"
 import { Runtime, type RuntimeOptions } from "./runtime.ts"
 
@@ -19,6 +20,8 @@ export interface OpenOptions extends Partial<RuntimeOptions>, BackendOptions {
   backend?: BackendName
   /** Memory to stay within; by default what the machine has left. */
   memoryBytes?: number
+  /** Keeps pages on disk too. */
+  disk?: DiskOptions
 }
 
 export const DEFAULT_CONTEXT = 32768
@@ -49,7 +52,9 @@ export function openRuntime(model: ModelSource, options: OpenOptions = {}): Runt
       `A context of ${context} tokens needs ${gib(wanted)} GiB beside the weights, ` +
         `${gib(plan.available)} GiB are left; the largest that fits is ${plan.largest} (--ctx)`,
     )
-  return new Runtime(file, backend, { ...options, context })
+  const runtime = new Runtime(file, backend, { ...options, context })
+  if (options.disk) runtime.disk = new DiskCache(runtime, options.disk)
+  return runtime
 }
 
 const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2)

@@ -18,6 +18,8 @@ export interface PageNode {
   /** Sequences that hold this page. */
   users: number
   lastUsed: number
+  /** Its page was given to someone else. */
+  isGone: boolean
 }
 
 export class PageTree {
@@ -30,6 +32,7 @@ export class PageTree {
     resume: null,
     users: 1,
     lastUsed: 0,
+    isGone: false,
   }
   readonly #free: number[]
   readonly #nodes = new Set<PageNode>()
@@ -54,11 +57,18 @@ export class PageTree {
   /** A physical page, if need be that of the node unused for longest.
    *  @throws ContextError when every page is held by a live sequence. */
   allocate(): number {
+    const page = this.tryAllocate()
+    if (page === null)
+      throw new ContextError("The KV cache is full: every page belongs to a live sequence")
+    return page
+  }
+
+  /** The same, or null when there is none. */
+  tryAllocate(): number | null {
     const page = this.#free.pop()
     if (page !== undefined) return page
     const victim = this.#oldestLeaf()
-    if (!victim)
-      throw new ContextError("The KV cache is full: every page belongs to a live sequence")
+    if (!victim) return null
     this.#remove(victim)
     return this.#free.pop()!
   }
@@ -85,7 +95,7 @@ export class PageTree {
     const known = this.find(parent, ids, from)
     if (known) {
       this.release(page)
-      if (resume && !known.resume) this.#attach(known, resume)
+      if (resume && !known.resume) this.attach(known, resume)
       return this.use(known)
     }
     const tokens = Int32Array.from({ length: PAGE_TOKENS }, (_, i) => ids[from + i]!)
@@ -98,6 +108,7 @@ export class PageTree {
       resume: null,
       users: 0,
       lastUsed: 0,
+      isGone: false,
     }
     const hash = hashTokens(ids, from)
     const siblings = parent.children.get(hash)
@@ -105,7 +116,7 @@ export class PageTree {
     else parent.children.set(hash, [node])
     this.#nodes.add(node)
     this.use(node)
-    if (resume) this.#attach(node, resume)
+    if (resume) this.attach(node, resume)
     return node
   }
 
@@ -142,7 +153,8 @@ export class PageTree {
     node.resume = null
   }
 
-  #attach(node: PageNode, resume: ResumePoint): void {
+  /** Gives a node its resume point; others lose theirs when the budget is spent. */
+  attach(node: PageNode, resume: ResumePoint): void {
     this.dropResume(node)
     node.resume = resume
     this.#resumeBytes += resume.bytes
@@ -170,6 +182,7 @@ export class PageTree {
     if (siblings.length > 0) node.parent!.children.set(hash, siblings)
     else node.parent!.children.delete(hash)
     this.#nodes.delete(node)
+    node.isGone = true
     this.#free.push(node.page)
   }
 }

@@ -12,6 +12,7 @@ import type { Backend } from "../ops/backend.ts"
 import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import { ROW_WORDS } from "../ops/shapes.ts"
 import type { Tensor } from "../ops/tensor.ts"
+import type { DiskCache } from "./disk/cache.ts"
 import { PageTree } from "./pages.ts"
 import { type ResumePoint, restoreResumePoint, saveResumePoint } from "./resume.ts"
 import { Sequence } from "./sequence.ts"
@@ -53,6 +54,8 @@ export class Runtime {
   readonly scratch: Scratch
   readonly tree: PageTree
   readonly context: number
+  /** Where pages outlive the process, if they do. */
+  disk: DiskCache | null = null
   /** Tensors of the file that the model does not use. */
   readonly extraTensors: readonly string[]
   readonly #freeSlots: number[]
@@ -160,14 +163,35 @@ export class Runtime {
 
   /** Copies the compressed and index rows of a page in every layer. */
   copyPage(from: number, to: number): void {
+    const bytes = new Uint8Array(kvSizes(this.config, this.backend).pageBytes)
+    this.readPage(from, bytes)
+    this.writePage(to, bytes)
+  }
+
+  /** The rows of a page, layer by layer. */
+  readPage(page: number, into: Uint8Array): void {
+    let at = 0
+    for (const { buffer, offset, bytes } of this.#pageRows()) {
+      this.backend.read(buffer, offset + page * bytes, into.subarray(at, at + bytes))
+      at += bytes
+    }
+  }
+
+  writePage(page: number, from: Uint8Array): void {
+    let at = 0
+    for (const { buffer, offset, bytes } of this.#pageRows()) {
+      this.backend.write(buffer, offset + page * bytes, from.subarray(at, at + bytes))
+      at += bytes
+    }
+  }
+
+  /** Where the rows of page 0 lie, and how many bytes a page has there. */
+  *#pageRows() {
     for (const layer of this.kv.layers)
       for (const pages of [layer.pages, layer.indexPages]) {
         if (!pages) continue
         const { buffer, offset, bytes } = pages.rows
-        const size = bytes / this.kv.shape.nPages
-        const piece = new Uint8Array(size)
-        this.backend.read(buffer, offset + from * size, piece)
-        this.backend.write(buffer, offset + to * size, piece)
+        yield { buffer, offset, bytes: bytes / this.kv.shape.nPages }
       }
   }
 

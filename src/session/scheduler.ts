@@ -4,6 +4,7 @@ import { Ds4Error, NumericalError } from "../errors.ts"
 import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { Tensor } from "../ops/tensor.ts"
 import { Candidates, type CandidateRow, type TokenMask } from "./candidates.ts"
+import { type Reuse, watchReuse } from "./reuse.ts"
 import type { LogitsRow, Runtime, Work } from "./runtime.ts"
 import type { Sampler } from "./sampler.ts"
 import type { Sequence } from "./sequence.ts"
@@ -22,8 +23,9 @@ export interface Job {
   marks?: readonly number[]
   /** What the next token may be, and whether the likeliest of it is taken whatever the sampler says. */
   constraint?(): { mask: TokenMask; isSyntax: boolean }
-  /** Prompt tokens done, of how many; `cached` of them were there already. */
-  onPrefill?(done: number, total: number, cached: number): void
+  /** Prompt tokens done, of how many; `cached` of them were there already. The first call, before any
+   *  is computed, says how `cached` came about. */
+  onPrefill?(done: number, total: number, cached: number, reuse?: Reuse): void
   /** A token was chosen. Returning false ends the job with reason "stop". */
   onToken(id: number, row: CandidateRow): boolean
   onEnd(reason: FinishReason, error?: Ds4Error): void
@@ -87,7 +89,7 @@ export class Scheduler {
   /** Computes one step. Yields after every layer of it. */
   *step(): Generator<void, void> {
     this.#dropAborted()
-    this.#admit()
+    yield* this.#admit()
     const { work, actors } = this.#plan()
     if (work.length === 0) return
     const onLogits = (logits: Tensor, part: readonly LogitsRow[]) =>
@@ -124,7 +126,7 @@ export class Scheduler {
     this.#aborted.clear()
   }
 
-  #admit(): void {
+  *#admit(): Generator<void, void> {
     while (this.#queue.length > 0) {
       const job = this.#queue[0]!
       const seq = this.#sequenceFor(job.ids)
@@ -132,11 +134,13 @@ export class Scheduler {
       this.#queue.shift()
       try {
         this.#runtime.checkRoom(job.ids.length)
+        const reuseOf = watchReuse(this.#runtime.tree, seq, job.ids)
+        if (this.#runtime.disk) yield* this.#runtime.disk.fetch(seq, job.ids)
         const cached = seq.sync(job.ids)
         for (const pos of job.marks ?? []) seq.mark(pos)
         const promptEnd = job.ids.length
         this.#active.push({ job, seq, ids: [...job.ids], promptEnd, generated: 0, cached })
-        job.onPrefill?.(cached, promptEnd, cached)
+        job.onPrefill?.(cached, promptEnd, cached, reuseOf(cached))
       } catch (error) {
         this.#idle.push(seq)
         job.onEnd("abort", asDs4Error(error))
@@ -213,6 +217,7 @@ export class Scheduler {
     const at = this.#active.indexOf(a)
     if (at < 0) return
     this.#active.splice(at, 1)
+    a.seq.settle()
     this.#idle.push(a.seq)
     a.job.onEnd(reason, error)
   }

@@ -62,15 +62,28 @@ export class Sequence {
     if (boundary > 0) this.#marks.add(boundary)
   }
 
+  /** Tokens of `ids` that `sync` would find. */
+  reach(ids: readonly number[], atMost = ids.length - 1): number {
+    const { live, resumable } = this.#reusable(ids, atMost)
+    return Math.max(live, resumable.length * PAGE_TOKENS)
+  }
+
   /** Makes the sequence a prefix of `ids`, as long as can be had without computing, but at most
    *  `atMost` tokens: from what is live, else from the tree. Returns its length. */
   sync(ids: readonly number[], atMost = ids.length - 1): number {
-    const live = Math.min(commonPrefix(this.tokens, ids), Math.max(atMost, 0))
-    const path = this.#runtime.tree.path(ids, atMost)
-    const resumable = path.findLastIndex((node) => node.resume !== null) + 1
-    if (this.canRewind(live) && live >= resumable * PAGE_TOKENS) this.rewind(live)
-    else this.#restore(ids, path.slice(0, resumable))
+    const { live, resumable } = this.#reusable(ids, atMost)
+    if (live >= resumable.length * PAGE_TOKENS && this.canRewind(live)) this.rewind(live)
+    else this.#restore(ids, resumable)
     return this.length
+  }
+
+  /** What can be had of `ids`: tokens that are live (0 if one cannot go back to them), and the pages in
+   *  the tree up to the last with a resume point. */
+  #reusable(ids: readonly number[], atMost: number) {
+    const common = Math.min(commonPrefix(this.tokens, ids), Math.max(atMost, 0))
+    const path = this.#runtime.tree.path(ids, atMost)
+    const resumable = path.slice(0, path.findLastIndex((node) => node.resume !== null) + 1)
+    return { live: this.canRewind(common) ? common : 0, resumable }
   }
 
   /** Goes back to n tokens. @throws AssertionError unless canRewind(n). */
@@ -127,8 +140,15 @@ export class Sequence {
       const node = this.#runtime.tree.publish(parent, this.tokens, from, page, resume)
       if (node.page !== page) this.#runtime.setPage(this.slot, index, node.page)
       this.#nodes.push(node)
+      if (this.#isMark(node.depth * PAGE_TOKENS)) this.#runtime.disk?.writer.keep(node)
       this.#dropOldResume()
     }
+  }
+
+  /** Wants on disk what is needed to go on from here. */
+  settle(): void {
+    const last = this.#nodes.findLast((node) => node.resume !== null)
+    if (last) this.#runtime.disk?.writer.keep(last)
   }
 
   /** Where a step that starts at `from` on its way to `end` must stop so that a resume point can be
@@ -186,18 +206,19 @@ export class Sequence {
   }
 
   #keepsResume(boundary: number, end: number): boolean {
-    const page = boundary / PAGE_TOKENS
-    if (page % RESUME_EVERY_PAGES === 0 || this.#marks.has(boundary)) return true
-    return boundary > end - RESUME_LIVE_PAGES * PAGE_TOKENS
+    return this.#isMark(boundary) || boundary > end - RESUME_LIVE_PAGES * PAGE_TOKENS
+  }
+
+  /** Whether a resume point at this boundary is kept for good. */
+  #isMark(boundary: number): boolean {
+    return (boundary / PAGE_TOKENS) % RESUME_EVERY_PAGES === 0 || this.#marks.has(boundary)
   }
 
   /** The page that falls out of the last few loses its point unless it is kept for good. */
   #dropOldResume(): void {
     const node = this.#nodes.at(-1 - RESUME_LIVE_PAGES)
     if (!node || node.users > 1 || node.children.size > 1) return
-    const boundary = node.depth * PAGE_TOKENS
-    if (node.depth % RESUME_EVERY_PAGES !== 0 && !this.#marks.has(boundary))
-      this.#runtime.tree.dropResume(node)
+    if (!this.#isMark(node.depth * PAGE_TOKENS)) this.#runtime.tree.dropResume(node)
   }
 }
 

@@ -3,8 +3,7 @@
 import { existsSync, mkdirSync, statfsSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { type Io, ProgressLine } from "../cli/io.ts"
-import { resolveUserPath } from "../cli/paths.ts"
-import { env } from "../env.ts"
+import { cacheDirectory } from "../cli/paths.ts"
 import { CliError } from "../errors.ts"
 import { readGguf } from "../gguf/reader.ts"
 import { GgufWriter } from "../gguf/writer.ts"
@@ -43,7 +42,7 @@ export function parseShape(text: string): SyntheticShape {
 
 /** The path of the model, which is written if it is not there. @throws CliError without the room. */
 export function ensureSynthetic(shape: SyntheticShape, io: Io): string {
-  const cache = join(env("XDG_CACHE_HOME") ?? resolveUserPath("~/.cache"), "ds4", "synthetic")
+  const cache = join(cacheDirectory(), "synthetic")
   const path = join(cache, `full-${shape.nLayers}x${shape.nExperts}-${RECIPE}.gguf`)
   const progress = new ProgressLine(io)
   let done = 0

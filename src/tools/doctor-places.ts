@@ -2,8 +2,7 @@
 import { lstatSync, readdirSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ds4Directory, resolveUserPath } from "../cli/paths.ts"
-import { env } from "../env.ts"
+import { cacheDirectory, ds4Directory } from "../cli/paths.ts"
 import { ROOT } from "./doctor-checks.ts"
 
 export interface Place {
@@ -17,15 +16,14 @@ export interface Place {
 
 const MODELS = join(ROOT, "models")
 
-/** All places, whether there is something or not. */
-export function places(): Place[] {
+/** All places, whether there is something or not. `kv` is the folder of the KV cache. */
+export function places(kv: string): Place[] {
   const home = ds4Directory() ?? join(tmpdir(), "ds4")
-  const cache = join(env("XDG_CACHE_HOME") ?? resolveUserPath("~/.cache"), "ds4")
   const all: [what: string, path: string][] = [
     ["your models", join(home, "models")],
     ["history of the chat", join(home, "history")],
-    ["KV cache", join(cache, "kv")],
-    ["models of the bench", join(cache, "synthetic")],
+    ["KV cache", kv],
+    ["models of the bench", join(cacheDirectory(), "synthetic")],
     ["native library", join(ROOT, "zig-out")],
     ["build cache", join(ROOT, ".zig-cache")],
     ["packages", join(ROOT, "node_modules")],
@@ -35,8 +33,13 @@ export function places(): Place[] {
     what,
     path,
     bytes: bytesUnder(path),
-    remove: path.startsWith(MODELS) ? null : `rm -r ${shellWord(path)}`,
+    remove: removal(path, kv),
   }))
+}
+
+function removal(path: string, kv: string): string | null {
+  if (path.startsWith(MODELS)) return null
+  return path === kv ? "ds4 cache rm --all" : `rm -r ${shellWord(path)}`
 }
 
 const shellWord = (path: string) =>

@@ -1,7 +1,7 @@
 /** `ds4 doctor`: looks at everything ds4 needs, changes nothing and says what to do. Exit code 0: all
  *  is well, 1: warnings, 2: failures. `--selftest` runs every kernel against its reference. */
 import type { Io } from "../cli/io.ts"
-import { findModel } from "../cli/models.ts"
+import { findModel, kvDirectory } from "../cli/models.ts"
 import type { Args } from "../cli/options.ts"
 import { DEFAULT_CONTEXT, openModelFile } from "../session/open.ts"
 import {
@@ -24,7 +24,7 @@ export async function run(args: Args, io: Io): Promise<number> {
   if (args.flag("selftest")) return selftest(args, io)
   const findings = await findingsOf(args, io)
   const status = worst(findings)
-  const kept = places()
+  const kept = places(kvDirectory(args, io))
   if (args.flag("json"))
     io.out(`${JSON.stringify({ status, findings, places: kept, published: PUBLISHED }, null, 2)}\n`)
   else {

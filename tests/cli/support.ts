@@ -94,6 +94,7 @@ export const COMMANDS = [
   "logits",
   "perplexity",
   "bench",
+  "cache",
   "doctor",
 ]
 
