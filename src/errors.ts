@@ -36,6 +36,11 @@ export class TemplateError extends Ds4Error {
   override name = "TemplateError"
 }
 
+/** A schema that output cannot be held to, with the place and the keyword. */
+export class SchemaError extends Ds4Error {
+  override name = "SchemaError"
+}
+
 /** Logits that hold NaN or infinity: the request is aborted and nothing of it is kept. */
 export class NumericalError extends Ds4Error {
   override name = "NumericalError"

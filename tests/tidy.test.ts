@@ -13,7 +13,7 @@ const sources = files("{src,ffi,tests,scripts,examples}/**/*.ts")
 const native = files("{ffi,cuda,metal}/**/*.{c,h,cu,metal}")
 
 /** Which folders of src (or ffi) a folder may import; ARCHITECTURE.md has the table. */
-const ALL = ["gguf", "quant", "ops", "model", "tokenizer", "chat", "session", "generate"]
+const ALL = ["gguf", "quant", "ops", "model", "tokenizer", "chat", "grammar", "session", "generate"]
 const MAY_IMPORT: Record<string, readonly string[]> = {
   gguf: [],
   quant: ["gguf"],
@@ -21,10 +21,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   model: ["ops", "gguf"],
   tokenizer: [],
   chat: [],
+  grammar: ["chat", "tokenizer"],
   session: ["model", "ops", "gguf", "ffi"],
-  generate: ["session", "tokenizer", "chat", "model", "gguf", "ops"],
+  generate: ["session", "grammar", "tokenizer", "chat", "model", "gguf", "ops"],
   engine: ["generate", "session"],
-  server: ["engine", "generate", "session", "tokenizer", "chat"],
+  server: ["engine", "generate", "session", "grammar", "tokenizer", "chat"],
   web: [],
   tools: [...ALL, "ffi", "cli"],
   cli: [...ALL, "engine", "server", "tools"],

@@ -1,7 +1,7 @@
 /** The Worker's side: owns the engine, runs its scheduler, and lets messages in between layers
  *  (design D1). */
 import { Engine } from "../generate/engine.ts"
-import type { GenerateEvent } from "../generate/types.ts"
+import type { GenerateEvent, GenerateRequest } from "../generate/types.ts"
 import type { FromEngine, ToEngine } from "./protocol.ts"
 
 export interface Port {
@@ -26,16 +26,23 @@ export class EngineHost {
         return void this.#open(message)
       case "abort":
         return this.#aborts.get(message.id)?.()
-      case "generate": {
-        const { id, request } = message
-        const abort = this.#engine!.start(request, (event) => {
-          this.#events.push([id, event])
-          if (event.type === "end") this.#aborts.delete(id)
-        })
-        this.#aborts.set(id, abort)
-        if (!this.#running) void this.#run()
-      }
+      case "generate":
+        return this.#generate(message)
     }
+  }
+
+  #generate({ id, request }: ToEngine & { type: "generate" }): void {
+    const emit = (event: GenerateEvent) => {
+      this.#events.push([id, event])
+      if (event.type === "end") this.#aborts.delete(id)
+    }
+    try {
+      this.#aborts.set(id, this.#engine!.start(request, emit))
+    } catch (error) {
+      emit(failedEnd(request, error))
+      if (!this.#running) this.#flush()
+    }
+    if (!this.#running) void this.#run()
   }
 
   async #open({ model, options }: ToEngine & { type: "open" }): Promise<void> {
@@ -70,6 +77,15 @@ export class EngineHost {
     this.#port.postMessage({ type: "events", events: this.#events })
     this.#events = []
   }
+}
+
+/** The end of a request that did not begin. */
+function failedEnd({ ids }: GenerateRequest, error: unknown): GenerateEvent {
+  const { name, message } = error instanceof Error ? error : new Error(String(error))
+  const usage = { promptTokens: ids.length, cachedTokens: 0, completionTokens: 0 }
+  const timings = { prefillMs: 0, firstTokenMs: 0, decodeMs: 0 }
+  const none = { ids: [], text: "", usage, timings }
+  return { type: "end", reason: "abort", ...none, error: { name, message } }
 }
 
 /** Between layers, messages are let in when the last turn is this long ago. */

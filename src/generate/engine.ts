@@ -1,6 +1,7 @@
 /** The in-process engine: a runtime with its tokenizer and scheduler. Scripts use it directly; the
  *  command line and the server through a Worker (src/engine). */
 import { type Conversation, encodePrompt, render, type RenderOptions } from "../chat/index.ts"
+import { Grammars, grammarVocabulary } from "../grammar/index.ts"
 import type { Config, ShapeName } from "../model/config.ts"
 import { shapeName } from "../model/config.ts"
 import { kvSizes } from "../model/kv-cache.ts"
@@ -31,6 +32,7 @@ export class Engine {
   readonly runtime: Runtime
   readonly tokenizer: Tokenizer
   readonly scheduler: Scheduler
+  #grammars: Grammars | null = null
 
   constructor(runtime: Runtime) {
     this.runtime = runtime
@@ -71,11 +73,17 @@ export class Engine {
     return { ids, format: thinks ? "thinking" : "answer" }
   }
 
-  /** Queues a request; events come while the scheduler runs. Returns how to stop it. */
+  /** Queues a request; events come while the scheduler runs. Returns how to stop it.
+   *  @throws SchemaError when its constraint cannot be held to */
   start(request: GenerateRequest, onEvent: (event: GenerateEvent) => void): () => void {
-    const job = new Generation(this.tokenizer, request, onEvent)
+    const job = new Generation(this.tokenizer, request, onEvent, () => this.#grammar())
     this.scheduler.add(job)
     return () => this.scheduler.abort(job)
+  }
+
+  /** Made when it is first needed: it takes a look at every token. */
+  #grammar(): Grammars {
+    return (this.#grammars ??= new Grammars(grammarVocabulary(this.tokenizer)))
   }
 
   /** Runs one request to its end, in this thread, and returns the last event. */

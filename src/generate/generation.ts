@@ -1,12 +1,16 @@
 /** One request under way: chosen ids in, events out. Decodes, parses the chat protocol, applies stop
  *  strings, counts and times. */
 import { OutputParser } from "../chat/parser.ts"
+import { DSML } from "../chat/prompts.ts"
 import type { ChatEvent } from "../chat/types.ts"
 import type { Ds4Error } from "../errors.ts"
-import type { CandidateRow } from "../session/candidates.ts"
+import type { Grammars } from "../grammar/index.ts"
+import type { CandidateRow, TokenMask } from "../session/candidates.ts"
 import { Sampler } from "../session/sampler.ts"
 import type { Job, FinishReason as JobEnd } from "../session/scheduler.ts"
 import { StreamDecoder, type Tokenizer } from "../tokenizer/index.ts"
+import { Held } from "./held.ts"
+import { TokenTrail } from "./logprobs.ts"
 import { StopFilter } from "./stop.ts"
 import type { FinishReason, GenerateEvent, GenerateRequest } from "./types.ts"
 
@@ -15,6 +19,8 @@ export function stopIds(tokenizer: Tokenizer): Set<number> {
   const ids = [tokenizer.eosId, tokenizer.bosId, tokenizer.id("<｜User｜>")]
   return new Set(ids.filter((id) => id !== undefined))
 }
+
+const FREE = { mask: null, isSyntax: false }
 
 export class Generation implements Job {
   readonly ids: readonly number[]
@@ -26,6 +32,8 @@ export class Generation implements Job {
   readonly #decoder: StreamDecoder
   readonly #parser: OutputParser | null
   readonly #stop: StopFilter
+  readonly #held: Held | null
+  readonly #trail: TokenTrail | null
   readonly #generated: number[] = []
   readonly #start = performance.now()
   #firstAt = 0
@@ -39,6 +47,7 @@ export class Generation implements Job {
     tokenizer: Tokenizer,
     request: GenerateRequest,
     emit: (event: GenerateEvent) => void,
+    grammars: () => Grammars,
   ) {
     this.ids = request.ids
     this.maxTokens = request.maxTokens
@@ -50,6 +59,13 @@ export class Generation implements Job {
     const { format } = request
     this.#parser = format === "raw" ? null : new OutputParser({ thinking: format === "thinking" })
     this.#stop = new StopFilter(request.stop ?? [])
+    const { constraint, logprobs } = request
+    this.#trail = logprobs === undefined ? null : new TokenTrail(tokenizer, logprobs)
+    this.#held = constraint ? new Held(tokenizer, grammars(), constraint, format) : null
+  }
+
+  constraint(): { mask: TokenMask; isSyntax: boolean } {
+    return this.#held ?? FREE
   }
 
   onPrefill(done: number, total: number, cached: number): void {
@@ -62,17 +78,18 @@ export class Generation implements Job {
     this.#lastAt = performance.now()
     this.#firstAt ||= this.#lastAt
     this.#generated.push(id)
-    const chosen = id === row.argmax ? row.max - row.lse : Number.NaN
-    this.#emit({ type: "token", id, logprob: chosen })
+    this.#trail?.push(id, row, this.#held?.mask ?? null)
+    this.#held?.push(id)
+    this.#emit({ type: "token", id })
     if (!this.stopIds.has(id)) this.#say(this.#decoder.push(id))
     return !this.#stop.stopped
   }
 
   onEnd(reason: JobEnd, error?: Ds4Error): void {
-    this.#say(this.#decoder.flush())
+    const rest = this.#decoder.flush()
+    if (reason === "stop") this.#say(rest) // else half a character, cut off
     if (this.#parser) for (const event of this.#parser.end(reason === "stop")) this.#pass(event)
-    const rest = this.#stop.flush()
-    if (rest !== "") this.#emit({ type: "text", text: rest })
+    this.#showNow(this.#stop.flush())
     const finish: FinishReason = reason === "stop" && this.#calls > 0 ? "tool_calls" : reason
     const since = (at: number) => (at === 0 ? 0 : at - this.#start)
     this.#emit({
@@ -109,15 +126,23 @@ export class Generation implements Job {
     if (event.type === "text") return this.#show(event.text)
     if (event.type === "done") return this.#passDone(event.rest)
     if (event.type === "call_end") this.#calls++
+    if (event.type === "thinking") this.#trail?.take(event.text)
+    else this.#trail?.drop()
     if (!this.#stop.stopped) this.#emit(event)
   }
 
+  /** What was held back as the beginning of a call is text after all, unless it really is one. */
   #passDone(rest: string | undefined): void {
-    if (rest) this.#show(rest)
+    if (rest && !rest.includes(DSML)) this.#show(rest)
   }
 
   #show(text: string): void {
-    const out = this.#stop.push(text)
-    if (out !== "") this.#emit({ type: "text", text: out })
+    this.#showNow(this.#stop.push(text))
+  }
+
+  #showNow(text: string): void {
+    if (text === "") return
+    const tokens = this.#trail && { tokens: this.#trail.take(text, this.#stop.stopped) }
+    this.#emit({ type: "text", text, ...tokens })
   }
 }

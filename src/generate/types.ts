@@ -1,5 +1,6 @@
 /** Requests and events of generation. Plain data: they cross to the engine's Worker as messages. */
 import type { ChatEvent } from "../chat/types.ts"
+import type { Constraint } from "../grammar/index.ts"
 import type { SamplingParams } from "../session/sampler.ts"
 
 export interface GenerateRequest {
@@ -10,10 +11,28 @@ export interface GenerateRequest {
   format: "raw" | "thinking" | "answer"
   maxTokens: number
   sampling?: Partial<SamplingParams>
+  /** What the answer is held to; reasoning before it is free. */
+  constraint?: Constraint
+  /** Wanted with visible text: its tokens, each with so many of the likeliest in its place, and their
+   *  log-probabilities. */
+  logprobs?: number
   /** Texts that end the output and do not appear in it; looked for in visible text only. */
   stop?: string[]
   /** Positions of the prompt where a later request is likely to branch off: turn starts. */
   marks?: number[]
+}
+
+/** An id and the logarithm of its probability among all that were allowed. */
+export type TokenLogprob = [id: number, logprob: number]
+
+/** A token of visible text. */
+export interface ShownToken {
+  id: number
+  /** All bytes of all tokens join to the text: a stop string may have cut the last. */
+  bytes: Uint8Array
+  logprob: number
+  /** The likeliest in its place, likeliest first. */
+  top: TokenLogprob[]
 }
 
 /** stop: the model ended, or a stop string was met; tool_calls: it ended with calls; length: no more
@@ -51,6 +70,7 @@ export interface GenerateEnd {
 export type GenerateEvent =
   | { type: "prefill"; done: number; total: number; cached: number }
   /** One token was chosen; its text may come later, with others. */
-  | { type: "token"; id: number; logprob: number }
-  | Exclude<ChatEvent, { type: "done" }>
+  | { type: "token"; id: number }
+  | { type: "text"; text: string; tokens?: ShownToken[] }
+  | Exclude<ChatEvent, { type: "done" | "text" }>
   | GenerateEnd

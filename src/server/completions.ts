@@ -1,10 +1,11 @@
 /** POST /v1/completions: a raw prompt goes on. */
 import * as v from "valibot"
-import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
+import type { GenerateEnd, GenerateEvent, ShownToken } from "../generate/types.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, badRequest, errorBody } from "./errors.ts"
-import { COMMON, readFields, samplingOf, stopsOf, tokenIds } from "./fields.ts"
+import { COMMON, readFields, samplingOf, stopsOf, tokenIds, whole } from "./fields.ts"
 import { checkEnd, finishOf, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import { completionLogprobs, gather, MOST_LOGPROBS } from "./logprobs.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
 /** OpenAI's default, which clients rely on. */
@@ -13,6 +14,7 @@ const DEFAULT_TOKENS = 16
 const SHAPE = {
   ...COMMON,
   prompt: v.union([v.string(), v.pipe(tokenIds, v.minLength(1))]),
+  logprobs: v.optional(whole(0, MOST_LOGPROBS)),
 }
 
 export async function completions(
@@ -21,13 +23,16 @@ export async function completions(
   signal: AbortSignal,
 ): Promise<Response> {
   const { fields, headers } = readFields(SHAPE, body)
+  const { logprobs } = fields
   const draft = {
     ids: idsOf(service, fields.prompt),
     format: "raw" as const,
     maxTokens: fields.max_tokens ?? DEFAULT_TOKENS,
     sampling: samplingOf(fields),
     stop: stopsOf(fields),
+    ...(logprobs !== undefined && { logprobs }),
   }
+  const logprobsOf = logprobs === undefined ? () => null : logprobsAsked(service)
   const head = {
     id: `cmpl-${crypto.randomUUID()}`,
     object: "text_completion",
@@ -37,18 +42,25 @@ export async function completions(
   const events = generate(service, draft, signal)
   if (fields.stream)
     return sseResponse(
-      streamed(events, head, fields.stream_options?.include_usage ?? false),
+      streamed(events, head, fields.stream_options?.include_usage ?? false, logprobsOf),
       headers,
     )
   let [text, end] = ["", undefined as GenerateEnd | undefined]
-  for await (const event of events)
+  const tokens: ShownToken[] = []
+  for await (const event of gather(events, tokens))
     if (event.type === "text") text += event.text
     else if (event.type === "end") end = event
   checkEnd(end!)
-  const choice = { index: 0, text, logprobs: null, finish_reason: finishOf(end!.reason) }
+  const finish_reason = finishOf(end!.reason)
+  const choice = { index: 0, text, logprobs: logprobsOf(tokens), finish_reason }
   const usage = usageOf(end!, 0)
   return Response.json({ ...head, choices: [choice], usage, timings: timingsOf(end!) }, { headers })
 }
+
+const logprobsAsked =
+  ({ tokenizer }: Service) =>
+  (tokens: readonly ShownToken[]) =>
+    completionLogprobs(tokenizer, tokens)
 
 function idsOf({ tokenizer }: Service, prompt: string | number[]): number[] {
   if (typeof prompt === "string") {
@@ -64,12 +76,15 @@ async function* streamed(
   events: AsyncIterable<GenerateEvent>,
   head: object,
   withUsage: boolean,
+  logprobsOf: (tokens: readonly ShownToken[]) => object | null,
 ): AsyncGenerator<string> {
-  const chunk = (text: string, finish_reason: string | null) =>
-    dataEvent({ ...head, choices: [{ index: 0, text, logprobs: null, finish_reason }] })
+  const chunk = (text: string, finish_reason: string | null, tokens: ShownToken[] = []) => {
+    const logprobs = tokens.length > 0 ? logprobsOf(tokens) : null
+    return dataEvent({ ...head, choices: [{ index: 0, text, logprobs, finish_reason }] })
+  }
   try {
     for await (const event of events) {
-      if (event.type === "text") yield chunk(event.text, null)
+      if (event.type === "text") yield chunk(event.text, null, event.tokens)
       if (event.type !== "end") continue
       checkEnd(event)
       yield chunk("", finishOf(event.reason))

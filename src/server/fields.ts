@@ -68,7 +68,6 @@ const WITHOUT_EFFECT = new Set([
   "context_management",
   "include",
   "metadata",
-  "parallel_tool_calls",
   "prompt_cache_key",
   "safety_identifier",
   "service_tier",

@@ -1,9 +1,17 @@
 /** POST /v1/messages and /v1/messages/count_tokens: Anthropic's Messages API. */
 import * as v from "valibot"
-import { encodePrompt, parseJson, printJson, render, toJson } from "../chat/index.ts"
+import {
+  encodePrompt,
+  type JsonObject,
+  parseJson,
+  printJson,
+  render,
+  toJson,
+} from "../chat/index.ts"
 import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
+import { constrain, schemaAsked, textFormat, type Wishes } from "./constraint.ts"
 import { anthropicError, asHttpError } from "./errors.ts"
 import { COMMON, objectOf, readFields, samplingOf, stopText, whole } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
@@ -21,9 +29,21 @@ const PROMPT = {
   ),
   system: v.optional(v.union([v.string(), v.array(block)])),
   tools: v.optional(v.pipe(v.array(objectOf({ name: v.string() })), v.maxLength(1024))),
-  tool_choice: v.optional(objectOf({ type: v.picklist(["auto", "none"]) })),
+  tool_choice: v.optional(
+    v.variant("type", [
+      v.looseObject({
+        type: v.picklist(["auto", "any", "none"]),
+        disable_parallel_tool_use: v.optional(v.boolean()),
+      }),
+      v.looseObject({
+        type: v.literal("tool"),
+        name: v.string(),
+        disable_parallel_tool_use: v.optional(v.boolean()),
+      }),
+    ]),
+  ),
   thinking: thinkingField,
-  output_config: v.optional(objectOf({ effort: v.optional(v.string()) })),
+  output_config: v.optional(objectOf({ effort: v.optional(v.string()), format: textFormat })),
 }
 const SHAPE = {
   ...SAMPLING,
@@ -70,12 +90,27 @@ export async function countTokens(service: Service, body: Body): Promise<Respons
 
 function promptOf({ tokenizer }: Service, { tree }: Body, fields: Prompt) {
   const conversation = messagesConversation(tree)
-  if (fields.tool_choice?.type === "none") delete conversation.tools
+  const constraint = constrain(conversation, wishesOf(fields, tree), tokenizer)
   const effort = fields.output_config?.effort === "max" ? ("max" as const) : undefined
   const reasoning = reasoningOf(effort, fields.thinking ?? false)
   const spans = render(conversation, { ...reasoning, openAssistant: true })
   const format = reasoning.thinking ? ("thinking" as const) : ("answer" as const)
-  return { ids: encodePrompt(tokenizer, spans), format }
+  return { ids: encodePrompt(tokenizer, spans), format, ...(constraint && { constraint }) }
+}
+
+function wishesOf({ tool_choice: choice, output_config }: Prompt, tree: JsonObject): Wishes {
+  const asked = (tree.get("output_config") as JsonObject | undefined)?.get("format")
+  const type = choice?.type ?? "auto"
+  const kind = output_config?.format?.type
+  return {
+    choice:
+      choice?.type === "tool"
+        ? { type: "tool", name: choice.name }
+        : { type: type === "any" ? "required" : (type as "auto" | "none") },
+    parallel: choice?.disable_parallel_tool_use !== true,
+    schema: schemaAsked(kind, asked),
+    schemaField: "output_config.format",
+  }
 }
 
 const UNFINISHED = { content: [], stop_reason: null, stop_sequence: null }

@@ -1,9 +1,16 @@
 /** POST /v1/responses: OpenAI's Responses API, with the events that Codex and the SDKs wait for. */
 import * as v from "valibot"
-import { encodePrompt, type Message, render } from "../chat/index.ts"
+import {
+  type Conversation,
+  encodePrompt,
+  type JsonObject,
+  type Message,
+  render,
+} from "../chat/index.ts"
 import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
 import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
+import { constrain, schemaAsked, textFormat, type Wishes } from "./constraint.ts"
 import { asHttpError, badRequest } from "./errors.ts"
 import { COMMON, objectOf, readFields, samplingOf, tokenCount } from "./fields.ts"
 import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
@@ -21,8 +28,14 @@ const SHAPE = {
   reasoning: v.optional(objectOf({ effort: effortField })),
   metadata: v.optional(v.record(v.string(), v.string())),
   store: v.optional(v.boolean()),
-  text: v.optional(objectOf({ format: v.optional(objectOf({ type: v.picklist(["text"]) })) })),
-  tool_choice: v.optional(v.picklist(["auto", "none"])),
+  text: v.optional(objectOf({ format: textFormat })),
+  tool_choice: v.optional(
+    v.union([
+      v.picklist(["auto", "none", "required"]),
+      v.looseObject({ type: v.literal("function"), name: v.string() }),
+    ]),
+  ),
+  parallel_tool_calls: v.optional(v.boolean()),
   tools: v.optional(v.pipe(v.array(objectOf({ type: v.string() })), v.maxLength(1024))),
   truncation: v.optional(v.picklist(["disabled"])),
 }
@@ -41,7 +54,7 @@ export async function responses(
   const history = [...previousOf(service, fields), ...inputMessages(body.tree.get("input")!)]
   const reasoning = reasoningOf(fields.reasoning?.effort)
   const draft: Draft = {
-    ids: promptOf(service, body, fields, history, reasoning),
+    ...promptOf(service, body, fields, history, reasoning),
     format: reasoning.thinking ? "thinking" : "answer",
     maxTokens: fields.max_output_tokens,
     sampling: samplingOf(fields),
@@ -62,17 +75,34 @@ export async function responses(
 function promptOf(
   { tokenizer }: Service,
   { tree }: Body,
-  { instructions, tool_choice }: Fields,
+  fields: Fields,
   history: readonly Message[],
   reasoning: ReturnType<typeof reasoningOf>,
-): number[] {
+): Pick<Draft, "ids" | "constraint"> {
+  const { instructions } = fields
   const system = instructions === undefined ? [] : [{ role: "system", content: instructions }]
-  const tools = tool_choice === "none" ? [] : inputTools(tree.get("tools"))
-  const spans = render(
-    { messages: [...system, ...history], ...(tools.length > 0 && { tools }) },
-    { ...reasoning, openAssistant: true },
-  )
-  return encodePrompt(tokenizer, spans)
+  const tools = inputTools(tree.get("tools"))
+  const conversation: Conversation = {
+    messages: [...system, ...history],
+    ...(tools.length > 0 && { tools }),
+  }
+  const constraint = constrain(conversation, wishesOf(fields, tree), tokenizer)
+  const spans = render(conversation, { ...reasoning, openAssistant: true })
+  return { ids: encodePrompt(tokenizer, spans), ...(constraint && { constraint }) }
+}
+
+function wishesOf(
+  { tool_choice: choice = "auto", text, ...fields }: Fields,
+  tree: JsonObject,
+): Wishes {
+  const kind = text?.format?.type
+  const asked = (tree.get("text") as JsonObject | undefined)?.get("format")
+  return {
+    choice: typeof choice === "string" ? { type: choice } : { type: "tool", name: choice.name },
+    parallel: fields.parallel_tool_calls ?? true,
+    schema: schemaAsked(kind, asked),
+    schemaField: "text.format",
+  }
 }
 
 function previousOf({ kept }: Service, { previous_response_id: id }: Fields): Message[] {
@@ -124,12 +154,12 @@ function baseOf({ model }: Service, fields: Fields) {
     instructions: fields.instructions ?? null,
     max_output_tokens: fields.max_output_tokens ?? null,
     metadata: fields.metadata ?? {},
-    parallel_tool_calls: true,
+    parallel_tool_calls: fields.parallel_tool_calls ?? true,
     previous_response_id: fields.previous_response_id ?? null,
     reasoning: { effort: fields.reasoning?.effort ?? null, summary: null },
     store: fields.store ?? true,
     temperature: fields.temperature ?? 1,
-    text: { format: { type: "text" } },
+    text: { format: fields.text?.format ?? { type: "text" } },
     tool_choice: fields.tool_choice ?? "auto",
     tools: fields.tools ?? [],
     top_p: fields.top_p ?? 1,

@@ -11,17 +11,26 @@ export interface CandidateRow {
   readonly lse: number
   /** NaN or infinity among the logits, or nothing allowed. */
   readonly bad: boolean
-  /** Ids within `delta` of the best in ascending order, and their logits. Valid until the next step. */
+  /** Ids within `delta` of the best in ascending order, and their logits; none that the row's mask leaves
+   *  out. Valid until the next step. */
   candidates(delta: number): { ids: ArrayLike<number>; values: Float32Array }
   /** All logits of the row. Valid until the next step. */
   logits(): Float32Array
 }
 
+/** A bit for every id that may be chosen, 32 to a word; null: all. */
+export type TokenMask = Int32Array | null
+
+const roundUp = (bytes: number) => Math.ceil(bytes / 64) * 64
+
 /** Where the parts of the memory for maxRows rows lie, and how large it is. */
-export function candidateLayout(maxRows: number) {
+export function candidateLayout(maxRows: number, vocab: number) {
   const list = 4 * maxRows * CANDIDATE_LIMIT
-  const ids = Math.ceil((4 * maxRows * CANDIDATE_WORDS) / 64) * 64
-  return { ids, values: ids + list, delta: ids + 2 * list, bytes: ids + 2 * list + 4 * maxRows }
+  const ids = roundUp(4 * maxRows * CANDIDATE_WORDS)
+  const delta = ids + 2 * list
+  const mask = delta + roundUp(4 * maxRows)
+  const bytes = mask + 4 * maxRows * Math.ceil(vocab / 32)
+  return { ids, values: ids + list, delta, mask, bytes }
 }
 
 export class Candidates {
@@ -31,21 +40,28 @@ export class Candidates {
   readonly #info: Int32Array
   readonly #infoF32: Float32Array
   readonly #delta: Float32Array
+  readonly #masks: Int32Array
   readonly #offsets: ReturnType<typeof candidateLayout>
 
-  /** Memory for up to maxRows rows at a time. */
-  constructor(ops: Ops, maxRows: number) {
+  /** Memory for up to maxRows rows of `vocab` logits at a time. */
+  constructor(ops: Ops, maxRows: number, vocab: number) {
     this.#ops = ops
     this.#maxRows = maxRows
-    this.#offsets = candidateLayout(maxRows)
+    this.#masks = new Int32Array(maxRows * Math.ceil(vocab / 32))
+    this.#offsets = candidateLayout(maxRows, vocab)
     this.#buffer = ops.backend.alloc(this.#offsets.bytes, "sampling candidates")
     this.#info = new Int32Array(maxRows * CANDIDATE_WORDS)
     this.#infoF32 = new Float32Array(this.#info.buffer)
     this.#delta = new Float32Array(maxRows)
   }
 
-  /** Looks at logits [n, vocab], n ≤ maxRows; `deltas` has the wish of each row's sampler. */
-  read(logits: Tensor, deltas: readonly number[]): CandidateRow[] {
+  /** Looks at logits [n, vocab], n ≤ maxRows; `deltas` has the wish of each row's sampler, `masks` what
+   *  each row may be. */
+  read(
+    logits: Tensor,
+    deltas: readonly number[],
+    masks: readonly TokenMask[] = [],
+  ): CandidateRow[] {
     const n = logits.dims[0]!
     if (n > this.#maxRows) throw new RangeError(`${n} rows of candidates, ${this.#maxRows} fit`)
     const { backend } = this.#ops
@@ -59,16 +75,32 @@ export class Candidates {
       tensor(at.ids, "I32", n, CANDIDATE_LIMIT),
       tensor(at.values, "F32", n, CANDIDATE_LIMIT),
       logits,
-      null,
+      this.#writeMasks(masks, n)
+        ? tensor(at.mask, "I32", n, this.#masks.length / this.#maxRows)
+        : null,
       tensor(at.delta, "F32", n),
       null,
       0,
     )
     backend.read(this.#buffer, 0, new Uint8Array(this.#info.buffer, 0, 4 * n * CANDIDATE_WORDS))
-    return Array.from({ length: n }, (_, r) => this.#row(logits, r))
+    return Array.from({ length: n }, (_, r) => this.#row(logits, r, masks[r] ?? null))
   }
 
-  #row(logits: Tensor, r: number): CandidateRow {
+  /** Masks of the rows side by side, if any row has one. */
+  #writeMasks(masks: readonly TokenMask[], n: number): boolean {
+    if (masks.every((mask) => mask === null)) return false
+    const words = this.#masks.length / this.#maxRows
+    for (let r = 0; r < n; r++) {
+      const mask = masks[r] ?? null
+      const row = this.#masks.subarray(r * words, (r + 1) * words).fill(mask ? 0 : -1)
+      if (mask) row.set(mask.subarray(0, words))
+    }
+    const bytes = new Uint8Array(this.#masks.buffer, 0, 4 * n * words)
+    this.#ops.backend.write(this.#buffer, this.#offsets.mask, bytes)
+    return true
+  }
+
+  #row(logits: Tensor, r: number, mask: TokenMask): CandidateRow {
     const at = r * CANDIDATE_WORDS
     const passed = this.#info[at + 4]!
     const row: CandidateRow = {
@@ -80,7 +112,10 @@ export class Candidates {
       candidates: (delta) => {
         if (Number.isFinite(delta) && passed <= CANDIDATE_LIMIT) return this.#list(r, passed)
         const values = row.logits()
-        return { ids: Array.from(values, (_, i) => i), values }
+        const all = Array.from(values, (_, i) => i)
+        if (!mask) return { ids: all, values }
+        const ids = all.filter((id) => ((mask[id >> 5]! >>> (id & 31)) & 1) === 1)
+        return { ids, values: Float32Array.from(ids, (id) => values[id]!) }
       },
     }
     return row

@@ -49,7 +49,7 @@ export function memoryAt(
     scratch:
       scratchBytes(backend, c, maxRows, maxOutputs) +
       2 * ropeFrequencies(c, false).byteLength +
-      candidateLayout(maxOutputs).bytes,
+      candidateLayout(maxOutputs, c.vocabSize).bytes,
   }
   const { pages, pageTable, sequences, resume, scratch } = parts
   return { ...parts, total: pages + pageTable + sequences + resume + scratch }

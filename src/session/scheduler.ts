@@ -3,7 +3,7 @@
 import { Ds4Error, NumericalError } from "../errors.ts"
 import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { Tensor } from "../ops/tensor.ts"
-import { Candidates, type CandidateRow } from "./candidates.ts"
+import { Candidates, type CandidateRow, type TokenMask } from "./candidates.ts"
 import type { LogitsRow, Runtime, Work } from "./runtime.ts"
 import type { Sampler } from "./sampler.ts"
 import type { Sequence } from "./sequence.ts"
@@ -20,6 +20,8 @@ export interface Job {
   stopIds: ReadonlySet<number>
   /** Positions whose page boundary is worth resuming at. */
   marks?: readonly number[]
+  /** What the next token may be, and whether the likeliest of it is taken whatever the sampler says. */
+  constraint?(): { mask: TokenMask; isSyntax: boolean }
   /** Prompt tokens done, of how many; `cached` of them were there already. */
   onPrefill?(done: number, total: number, cached: number): void
   /** A token was chosen. Returning false ends the job with reason "stop". */
@@ -52,7 +54,8 @@ export class Scheduler {
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime
-    this.#candidates = new Candidates(runtime.model.ops, runtime.scratch.maxOutputs)
+    const { vocabSize } = runtime.config
+    this.#candidates = new Candidates(runtime.model.ops, runtime.scratch.maxOutputs, vocabSize)
   }
 
   get busy(): boolean {
@@ -164,8 +167,10 @@ export class Scheduler {
   }
 
   #take(logits: Tensor, part: readonly LogitsRow[], actors: readonly Active[]): void {
-    const deltas = part.map((p) => actors[p.work]!.job.sampler.delta)
-    const rows = this.#candidates.read(logits, deltas)
+    const jobs = part.map((p) => actors[p.work]!.job)
+    const deltas = jobs.map((job) => job.sampler.delta)
+    const masks = jobs.map((job) => job.constraint?.().mask ?? null)
+    const rows = this.#candidates.read(logits, deltas, masks)
     part.forEach((p, i) => this.#takeRow(actors[p.work]!, rows[i]!))
   }
 
@@ -182,7 +187,7 @@ export class Scheduler {
 
   #choose(a: Active, row: CandidateRow): void {
     if (a.job.maxTokens <= 0) return this.#end(a, "length")
-    const id = a.job.sampler.pick(row)
+    const id = a.job.constraint?.().isSyntax ? row.argmax : a.job.sampler.pick(row)
     a.generated++
     const goOn = a.job.onToken(id, row)
     if (!goOn || a.job.stopIds.has(id)) return this.#end(a, "stop")

@@ -15,7 +15,7 @@ export class Session {
   constructor(runtime: Runtime) {
     this.runtime = runtime
     this.sequence = runtime.sequence()
-    this.#candidates = new Candidates(runtime.model.ops, 1)
+    this.#candidates = new Candidates(runtime.model.ops, 1, runtime.config.vocabSize)
   }
 
   /** Ids evaluated so far. */

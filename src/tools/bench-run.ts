@@ -57,7 +57,11 @@ export class ContextBench {
     this.#runtime = runtime
     this.#ids = ids
     this.#seq = runtime.sequence()
-    this.#candidates = new Candidates(runtime.model.ops, runtime.scratch.maxOutputs)
+    this.#candidates = new Candidates(
+      runtime.model.ops,
+      runtime.scratch.maxOutputs,
+      runtime.config.vocabSize,
+    )
   }
 
   /** Runs a few tokens whose time is not counted: the first ones fetch weights from the disk and have

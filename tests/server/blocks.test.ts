@@ -11,7 +11,7 @@ const END: GenerateEnd = {
   usage: { promptTokens: 1, cachedTokens: 0, completionTokens: 3 },
   timings: { prefillMs: 1, firstTokenMs: 1, decodeMs: 1 },
 }
-const token: GenerateEvent = { type: "token", id: 1, logprob: 0 }
+const token: GenerateEvent = { type: "token", id: 1 }
 const thinking = (text: string): GenerateEvent => ({ type: "thinking", text })
 const text = (said: string): GenerateEvent => ({ type: "text", text: said })
 const start = (index: number, name: string): GenerateEvent => ({ type: "call_start", index, name })

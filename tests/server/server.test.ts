@@ -104,8 +104,8 @@ describe("/v1/chat/completions", () => {
   test("what is not honoured is refused by name, what nobody knows is named in a header", async () => {
     const refused = [
       [{ n: 2 }, "n"],
-      [{ logprobs: true }, "logprobs"],
-      [{ response_format: { type: "json_object" } }, "response_format"],
+      [{ top_logprobs: 21 }, "top_logprobs"],
+      [{ response_format: { type: "json_schema", schema: {} } }, "response_format"],
       [{ presence_penalty: 1 }, "presence_penalty"],
       [{ temperature: -3 }, "temperature"],
       [{ messages: 5 }, "messages"],

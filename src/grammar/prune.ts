@@ -1,0 +1,66 @@
+/** Takes out of a grammar what nothing satisfies, so that no text can run into it. */
+import type { Node } from "./nodes.ts"
+
+/** Whether some text of finite length satisfies a grammar; if so, every way into it can be gone on with. */
+export function satisfiable(root: Node): boolean {
+  const all = reachable(root)
+  const good = new Set<Node>()
+  for (let before = -1; before < good.size;) {
+    before = good.size
+    for (const node of all) if (!good.has(node) && isGood(node, good)) good.add(node)
+  }
+  for (const node of all) {
+    if (node.kind === "choice") node.items = node.items.filter((item) => good.has(item))
+    if (node.kind === "repeat" && !good.has(node.item)) node.max = 0
+    if (node.kind === "shuffle") node.items = node.items.filter((item) => good.has(item.node))
+  }
+  return good.has(root)
+}
+
+function reachable(root: Node): Node[] {
+  const seen = new Set<Node>([root])
+  for (const node of seen) for (const child of childrenOf(node)) seen.add(child)
+  // From the leaves up most are found good at once.
+  return [...seen].toReversed()
+}
+
+function childrenOf(node: Node): readonly Node[] {
+  switch (node.kind) {
+    case "sequence":
+    case "choice":
+      return node.items
+    case "shuffle":
+      return node.items.map((item) => item.node)
+    case "repeat":
+      return [node.item]
+    case "link":
+      return node.target ? [node.target] : []
+    case "until":
+      return [node.then]
+    default:
+      return []
+  }
+}
+
+function isGood(node: Node, good: ReadonlySet<Node>): boolean {
+  switch (node.kind) {
+    case "sequence":
+      return node.items.every((item) => good.has(item))
+    case "choice":
+      return node.items.some((item) => good.has(item))
+    case "shuffle":
+      return node.items.every((item) => !item.isRequired || good.has(item.node))
+    case "repeat":
+      return node.min === 0 || good.has(node.item)
+    case "link":
+      return node.target !== null && good.has(node.target)
+    case "until":
+      return node.mayEnd || good.has(node.then)
+    case "set":
+      return node.bits.some((word) => word !== 0)
+    case "tree":
+      return node.ends || node.next.size > 0
+    default:
+      return true
+  }
+}
