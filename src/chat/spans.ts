@@ -1,5 +1,5 @@
 import { RenderError } from "./types.ts"
-import type { Span } from "./types.ts"
+import type { Exact, Span } from "./types.ts"
 
 /** Control tokens inside the protocol's own texts. */
 const MARKUP = /(｜DSML｜|<think>|<\/think>)/
@@ -20,6 +20,11 @@ export class SpanList {
     this.spans.push({ control: name })
   }
 
+  /** What the model said. */
+  exact(said: Exact): void {
+    this.spans.push(said)
+  }
+
   /** Text of ours, in which control tokens are meant. */
   markup(text: string): void {
     text.split(MARKUP).forEach((part, i) => (i % 2 === 1 ? this.control(part) : this.text(part)))
@@ -28,7 +33,8 @@ export class SpanList {
 
 /** A prompt as one text, control tokens by their names. */
 export function spansToText(spans: readonly Span[]): string {
-  return spans.map((span) => (typeof span === "string" ? span : span.control)).join("")
+  const textOf = (span: Exclude<Span, string>) => ("control" in span ? span.control : span.text)
+  return spans.map((span) => (typeof span === "string" ? span : textOf(span))).join("")
 }
 
 /** What a prompt needs of a tokenizer; `Tokenizer` of src/tokenizer has it. */
@@ -41,8 +47,9 @@ export interface SpanEncoder {
  *  @throws RenderError `unknown_control_token` if the vocabulary lacks one that the prompt needs. */
 export function encodePrompt(tokenizer: SpanEncoder, spans: readonly Span[]): number[] {
   return tokenizer.encodeSpans(
-    spans.map((span) => {
+    spans.flatMap((span) => {
       if (typeof span === "string") return span
+      if ("ids" in span) return span.ids
       const id = tokenizer.id(span.control)
       if (id !== undefined) return id
       throw new RenderError(

@@ -31,7 +31,7 @@ import {
 } from "./turns.ts"
 import type { Call, Turn } from "./turns.ts"
 import { RenderError } from "./types.ts"
-import type { Conversation, Span } from "./types.ts"
+import type { Conversation, Exact, Span } from "./types.ts"
 
 export interface RenderOptions {
   /** Think before answering. Default true. */
@@ -50,9 +50,18 @@ export interface RenderOptions {
   /** Call arguments that are `""`, null or missing mean none, as clients of a server send them.
    *  Default false: an empty text is an argument, and missing ones are an error. */
   emptyArguments?: boolean
-  /** The text of a block of calls as the model once wrote it, so that what was computed then still holds;
-   *  undefined where it is not known. What it says is taken for markup: never a client's text. */
-  replay?: (calls: readonly Call[]) => string | undefined
+  /** What the model said when it made these calls, so that what was computed then still holds; undefined
+   *  where it is not known. Its ids may be of control tokens: never a client's text. */
+  replay?: (calls: readonly Call[]) => Replay | undefined
+}
+
+/** What the model said around its calls, and how: the ids are used where the words are the same. */
+export interface Replay {
+  reasoning: Exact
+  /** The text before the calls, as the client knows it. */
+  content: string
+  /** That text and the calls. */
+  answer: Exact
 }
 
 /** Renders a conversation. Settings of the conversation itself win over `options`.
@@ -134,16 +143,21 @@ class Renderer {
 
   #assistant({ message, path }: Turn, i: number): void {
     const out = this.#out
+    const calls = callList(message, path)
+    const said = calls.length > 0 ? this.#options.replay?.(calls) : undefined
     const afterTask = this.#turns[i - 1]?.task !== undefined
     if (this.#thinking && !afterTask && (!this.#drop || i > this.#last)) {
-      out.text(contentText(message.reasoning_content, path, true))
+      const reasoning = contentText(message.reasoning_content, path, true)
+      if (said?.reasoning.text === reasoning) out.exact(said.reasoning)
+      else out.text(reasoning)
       out.control(END_THINK)
     }
-    out.text(contentText(message.content, path, true))
-    const calls = callList(message, path)
-    const exact = calls.length > 0 ? this.#options.replay?.(calls) : undefined
-    if (exact !== undefined) out.markup(exact)
-    else if (calls.length > 0) this.#calls(calls)
+    const content = contentText(message.content, path, true)
+    if (said?.content === content) out.exact(said.answer)
+    else {
+      out.text(content)
+      if (calls.length > 0) this.#calls(calls)
+    }
     if (!message.wo_eos) out.control(EOS)
   }
 

@@ -86,8 +86,15 @@ export interface Conversation {
   dropThinking?: boolean
 }
 
-/** A piece of a rendered prompt. Only what is marked as control ever becomes a control token. */
-export type Span = string | { readonly control: string }
+/** A piece of a rendered prompt. Only what is marked as control ever becomes a control token, and what the
+ *  model itself said stays the tokens it said it with. */
+export type Span = string | { readonly control: string } | Exact
+
+/** Text as the model once wrote it, token by token. */
+export interface Exact {
+  readonly ids: readonly number[]
+  readonly text: string
+}
 
 /** What the model is saying, as it says it. Texts and arguments come in pieces to be joined.
  *

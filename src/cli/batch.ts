@@ -108,7 +108,12 @@ interface Answer {
   error?: { message: string; line: number }
 }
 
-const NO_USAGE = jsonUsage({ promptTokens: 0, cachedTokens: 0, completionTokens: 0 })
+const NO_USAGE = jsonUsage({
+  promptTokens: 0,
+  cachedTokens: 0,
+  completionTokens: 0,
+  reasoningTokens: 0,
+})
 
 function failed({ number, error }: Line): Answer {
   const message = `line ${number}: ${error?.message ?? "not answered"}`

@@ -1,10 +1,13 @@
 /** `ds4 serve`: the model over HTTP, for the tools people already have. */
+import { join } from "node:path"
 import { EngineClient } from "../engine/client.ts"
 import { CliError } from "../errors.ts"
 import { startServer } from "../server/app.ts"
 import type { Service } from "../server/generate.ts"
 import { isLoopback } from "../server/guard.ts"
 import { Metrics } from "../server/metrics.ts"
+import { CallReplay } from "../server/replay.ts"
+import { CALLS_FILE } from "../session/disk/folder.ts"
 import type { OpenOptions } from "../session/open.ts"
 import { spawnEngine } from "../spawn.ts"
 import { readModelText } from "./engine.ts"
@@ -64,6 +67,8 @@ async function openService(
     client,
     metrics: new Metrics(),
     kept: new Map(),
+    replay: new CallReplay(tokenizer, options.disk && join(options.disk.dir, CALLS_FILE), log),
+    log,
     maxRequests: nSeqs + QUEUE,
   }
 }

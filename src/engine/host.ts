@@ -95,7 +95,12 @@ export class EngineHost {
 /** The end of a request that did not begin. */
 function failedEnd({ ids }: GenerateRequest, error: unknown): GenerateEvent {
   const { name, message } = error instanceof Error ? error : new Error(String(error))
-  const usage = { promptTokens: ids.length, cachedTokens: 0, completionTokens: 0 }
+  const usage = {
+    promptTokens: ids.length,
+    cachedTokens: 0,
+    completionTokens: 0,
+    reasoningTokens: 0,
+  }
   const timings = { prefillMs: 0, firstTokenMs: 0, decodeMs: 0 }
   const none = { ids: [], text: "", usage, timings }
   return { type: "end", reason: "abort", ...none, error: { name, message } }

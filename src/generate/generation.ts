@@ -17,8 +17,34 @@ import type { FinishReason, GenerateEvent, GenerateRequest } from "./types.ts"
 
 /** Tokens that end an answer: EOS, and those that only a prompt may hold. */
 export function stopIds(tokenizer: Tokenizer): Set<number> {
-  const ids = [tokenizer.eosId, tokenizer.bosId, tokenizer.id("<｜User｜>")]
+  const prompt = ["<｜User｜>", "<｜Assistant｜>"].map((name) => tokenizer.id(name))
+  const ids = [tokenizer.eosId, tokenizer.bosId, ...prompt]
   return new Set(ids.filter((id) => id !== undefined))
+}
+
+/** @throws SchemaError */
+function heldOf(
+  tokenizer: Tokenizer,
+  { constraint, maxThinking = Infinity, format }: GenerateRequest,
+  grammars: () => Grammars,
+): Held | null {
+  if (!constraint && maxThinking === Infinity) return null
+  return new Held(tokenizer, {
+    thinking: format === "thinking",
+    maxThinking,
+    matcher: constraint ? grammars().matcher(constraint) : null,
+    mayEnd: !constraint || (constraint.kind === "calls" && !constraint.forced),
+  })
+}
+
+const LOOP = 64
+
+/** Whether the last tokens are the same LOOP ones three times in a row. */
+function isLoop(ids: readonly number[]): boolean {
+  const n = ids.length
+  if (n < 3 * LOOP) return false
+  for (let i = n - 2 * LOOP; i < n; i++) if (ids[i] !== ids[i - LOOP]) return false
+  return true
 }
 
 const FREE = { mask: null, isSyntax: false }
@@ -29,12 +55,18 @@ export class Generation implements Job {
   readonly sampler: Sampler
   readonly stopIds: ReadonlySet<number>
   readonly marks: readonly number[]
+  readonly bias: readonly (readonly [id: number, bias: number])[]
   readonly #emit: (event: GenerateEvent) => void
   readonly #decoder: StreamDecoder
   readonly #parser: OutputParser | null
   readonly #stop: StopFilter
   readonly #held: Held | null
   readonly #trail: TokenTrail | null
+  readonly #cutLoops: boolean
+  readonly #endThink: number | undefined
+  #isThinking: boolean
+  #reasoningTokens = 0
+  #isLoop = false
   readonly #generated: number[] = []
   readonly #start = performance.now()
   #firstAt = 0
@@ -60,9 +92,13 @@ export class Generation implements Job {
     const { format } = request
     this.#parser = format === "raw" ? null : new OutputParser({ thinking: format === "thinking" })
     this.#stop = new StopFilter(request.stop ?? [])
-    const { constraint, logprobs } = request
+    const { logprobs } = request
+    this.#endThink = tokenizer.id("</think>")
+    this.#isThinking = format === "thinking"
+    this.#cutLoops = request.cutLoops ?? false
+    this.bias = request.logitBias ?? []
     this.#trail = logprobs === undefined ? null : new TokenTrail(tokenizer, logprobs)
-    this.#held = constraint ? new Held(tokenizer, grammars(), constraint, format) : null
+    this.#held = heldOf(tokenizer, request, grammars)
   }
 
   constraint(): { mask: TokenMask; isSyntax: boolean } {
@@ -81,17 +117,22 @@ export class Generation implements Job {
     this.#generated.push(id)
     this.#trail?.push(id, row, this.#held?.mask ?? null)
     this.#held?.push(id)
+    if (this.#isThinking) this.#reasoningTokens++
+    if (id === this.#endThink) this.#isThinking = false
     this.#emit({ type: "token", id })
     if (!this.stopIds.has(id)) this.#say(this.#decoder.push(id))
-    return !this.#stop.stopped
+    this.#isLoop = this.#cutLoops && isLoop(this.#generated)
+    return !this.#stop.stopped && !this.#isLoop
   }
 
   onEnd(reason: JobEnd, error?: Ds4Error): void {
     const rest = this.#decoder.flush()
-    if (reason === "stop") this.#say(rest) // else half a character, cut off
-    if (this.#parser) for (const event of this.#parser.end(reason === "stop")) this.#pass(event)
+    if (reason === "stop" && !this.#isLoop) this.#say(rest) // else half a character, cut off
+    if (this.#parser)
+      for (const event of this.#parser.end(reason === "stop" && !this.#isLoop)) this.#pass(event)
     this.#showNow(this.#stop.flush())
-    const finish: FinishReason = reason === "stop" && this.#calls > 0 ? "tool_calls" : reason
+    const ended = this.#isLoop ? "length" : reason
+    const finish: FinishReason = ended === "stop" && this.#calls > 0 ? "tool_calls" : ended
     const since = (at: number) => (at === 0 ? 0 : at - this.#start)
     this.#emit({
       type: "end",
@@ -102,12 +143,14 @@ export class Generation implements Job {
         promptTokens: this.ids.length,
         cachedTokens: this.#cached,
         completionTokens: this.#generated.length,
+        reasoningTokens: this.#reasoningTokens,
       },
       timings: {
         prefillMs: since(this.#prefillAt),
         firstTokenMs: since(this.#firstAt),
         decodeMs: this.#firstAt === 0 ? 0 : this.#lastAt - this.#firstAt,
       },
+      ...(this.#isLoop && { isLoop: true }),
       ...(error && { error: { name: error.name, message: error.message } }),
     })
   }

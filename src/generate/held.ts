@@ -1,49 +1,56 @@
-/** A constraint in the course of an answer: reasoning is free, what follows it is held to the form. */
-import type { Constraint, Grammars, Matcher } from "../grammar/index.ts"
+/** What an answer is held to as it goes: reasoning of a certain length, and after it a form. */
+import type { Matcher } from "../grammar/index.ts"
 import type { TokenMask } from "../session/candidates.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
-import type { GenerateRequest } from "./types.ts"
+
+export interface Holds {
+  /** Whether the output begins inside the reasoning. */
+  thinking: boolean
+  /** Tokens of reasoning at most. */
+  maxThinking: number
+  /** The form of what follows, at its beginning. */
+  matcher: Matcher | null
+  /** Whether there may be no answer after the reasoning. */
+  mayEnd: boolean
+}
 
 export class Held {
-  readonly #matcher: Matcher
+  readonly #matcher: Matcher | null
   readonly #endThink: number | undefined
-  readonly #thinkingMask: TokenMask
+  readonly #goOn: TokenMask
+  readonly #close: TokenMask
+  #thinkingLeft: number
   #isThinking: boolean
 
-  /** @throws SchemaError */
-  constructor(
-    tokenizer: Tokenizer,
-    grammars: Grammars,
-    constraint: Constraint,
-    format: GenerateRequest["format"],
-  ) {
-    this.#matcher = grammars.matcher(constraint)
+  constructor(tokenizer: Tokenizer, { thinking, maxThinking, matcher, mayEnd }: Holds) {
+    this.#matcher = matcher
     this.#endThink = tokenizer.id("</think>")
-    this.#isThinking = format === "thinking" && this.#endThink !== undefined
-    const mayEnd = constraint.kind === "calls" && !constraint.forced
-    this.#thinkingMask = mayEnd ? null : goOn(tokenizer)
+    this.#isThinking = thinking && this.#endThink !== undefined
+    this.#thinkingLeft = maxThinking
+    const isEnd = (id: number) => id === this.#endThink
+    this.#close = maskOf(tokenizer, isEnd)
+    this.#goOn = mayEnd ? null : maskOf(tokenizer, (id) => isEnd(id) || !tokenizer.isControl(id))
   }
 
+  /** What the next token may be. A form that must come is not missed by an end within the reasoning. */
   get mask(): TokenMask {
-    return this.#isThinking ? this.#thinkingMask : this.#matcher.mask()
+    if (!this.#isThinking) return this.#matcher?.mask() ?? null
+    return this.#thinkingLeft <= 0 ? this.#close : this.#goOn
   }
 
   get isSyntax(): boolean {
-    return !this.#isThinking && this.#matcher.isSyntax
+    return !this.#isThinking && this.#matcher !== null && this.#matcher.isSyntax
   }
 
   push(id: number): void {
-    if (!this.#isThinking) this.#matcher.push(id)
+    if (!this.#isThinking) this.#matcher?.push(id)
     else if (id === this.#endThink) this.#isThinking = false
+    else this.#thinkingLeft--
   }
 }
 
-/** Everything but control tokens, and </think>: reasoning before a form that must come does not end the
- *  answer. */
-function goOn(tokenizer: Tokenizer): Int32Array {
+function maskOf(tokenizer: Tokenizer, allows: (id: number) => boolean): Int32Array {
   const mask = new Int32Array(Math.ceil(tokenizer.vocabSize / 32))
-  for (let id = 0; id < tokenizer.vocabSize; id++)
-    if (!tokenizer.isControl(id) || id === tokenizer.id("</think>"))
-      mask[id >> 5]! |= 1 << (id & 31)
+  for (let id = 0; id < tokenizer.vocabSize; id++) if (allows(id)) mask[id >> 5]! |= 1 << (id & 31)
   return mask
 }

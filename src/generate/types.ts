@@ -17,6 +17,12 @@ export interface GenerateRequest {
   /** Wanted with visible text: its tokens, each with so many of the likeliest in its place, and their
    *  log-probabilities. */
   logprobs?: number
+  /** Tokens of reasoning at most; it is closed then. */
+  maxThinking?: number
+  /** End with "length" when the same 64 tokens come three times in a row. */
+  cutLoops?: boolean
+  /** Ids and what is added to their logits. */
+  logitBias?: [id: number, bias: number][]
   /** Texts that end the output and do not appear in it; looked for in visible text only. */
   stop?: string[]
   /** Positions of the prompt where a later request is likely to branch off: turn starts. */
@@ -45,6 +51,8 @@ export interface Usage {
   /** Prompt tokens that were not computed because an earlier request had left them. */
   cachedTokens: number
   completionTokens: number
+  /** Of them, those of the reasoning and what closes it. */
+  reasoningTokens: number
 }
 
 export interface Timings {
@@ -65,6 +73,8 @@ export interface GenerateEnd {
   text: string
   usage: Usage
   timings: Timings
+  /** The same tokens came again and again, so it was cut. */
+  isLoop?: true
   error?: { name: string; message: string }
 }
 

@@ -1,9 +1,11 @@
 /** What a model says as a list of blocks, which is how the newer APIs have it: reasoning, text, calls;
  *  each opened, grown and closed before the next. */
-import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
+import type { GenerateEnd, GenerateEvent, ShownToken } from "../generate/types.ts"
 
 export interface Block {
   index: number
+  /** Nobody else's; APIs put their own prefix before it. */
+  id: string
   kind: "thinking" | "text" | "call"
   /** Of a call. */
   name: string
@@ -15,22 +17,20 @@ export interface Block {
 
 export type BlockEvent =
   | { type: "open"; block: Block }
-  | { type: "delta"; block: Block; text: string }
+  | { type: "delta"; block: Block; text: string; tokens?: ShownToken[] }
   | { type: "close"; block: Block }
-  /** The last event. Reasoning tokens are those before the first other block. */
-  | { type: "end"; end: GenerateEnd; reasoningTokens: number }
+  /** The last event. */
+  | { type: "end"; end: GenerateEnd }
 
 /** @throws nothing of its own; an error that ended the generation is in the last event */
 export async function* blocksOf(events: AsyncIterable<GenerateEvent>): AsyncGenerator<BlockEvent> {
   let open: Block | null = null
-  let [index, reasoningTokens, visible, thought] = [0, 0, false, false]
+  let index = 0
   const opened = (kind: Block["kind"], name = ""): Block => {
-    visible ||= kind !== "thinking"
-    thought ||= kind === "thinking"
-    return { index: index++, kind, name, text: "", isCut: false }
+    const id = crypto.randomUUID().replaceAll("-", "")
+    return { index: index++, id, kind, name, text: "", isCut: false }
   }
   for await (const event of events) {
-    if (event.type === "token" && !visible) reasoningTokens++
     const kind = kindOf(event)
     if (
       open &&
@@ -45,12 +45,11 @@ export async function* blocksOf(events: AsyncIterable<GenerateEvent>): AsyncGene
     }
     if (open && "text" in event && event.type !== "end") {
       open.text += event.text
-      yield { type: "delta", block: open, text: event.text }
+      const tokens = event.type === "text" && event.tokens ? { tokens: event.tokens } : {}
+      yield { type: "delta", block: open, text: event.text, ...tokens }
     }
     if (open && event.type === "call_cut") open.isCut = true
-    if (event.type === "end") {
-      yield { type: "end", end: event, reasoningTokens: thought ? reasoningTokens : 0 }
-    }
+    if (event.type === "end") yield { type: "end", end: event }
   }
 }
 
@@ -59,13 +58,28 @@ function kindOf(event: GenerateEvent): Block["kind"] | null {
   return event.type === "call_start" || event.type === "call_arguments" ? "call" : null
 }
 
-/** All blocks of a generation, and its end. */
-export async function collectBlocks(
-  events: AsyncIterable<GenerateEvent>,
-): Promise<{ blocks: Block[]; end: GenerateEnd; reasoningTokens: number }> {
+/** All that a generation said. */
+export interface Collected {
+  blocks: Block[]
+  /** Tokens of the visible text, where they were asked for. */
+  tokens: ShownToken[]
+  end: GenerateEnd
+}
+
+export async function collectBlocks(events: AsyncIterable<BlockEvent>): Promise<Collected> {
   const blocks: Block[] = []
-  for await (const event of blocksOf(events))
+  const tokens: ShownToken[] = []
+  for await (const event of events)
     if (event.type === "close") blocks.push(event.block)
-    else if (event.type === "end") return { blocks, ...event }
+    else if (event.type === "delta") tokens.push(...(event.tokens ?? []))
+    else if (event.type === "end") return { blocks, tokens, end: event.end }
   throw new Error("The generation ended without its last event")
 }
+
+/** The texts of all blocks of a kind, joined. */
+export const textOf = (blocks: readonly Block[], kind: Block["kind"]): string =>
+  blocks.flatMap((b) => (b.kind === kind ? [b.text] : [])).join("")
+
+/** Calls that are whole. */
+export const callsOf = (blocks: readonly Block[]): Block[] =>
+  blocks.filter((b) => b.kind === "call" && !b.isCut)

@@ -1,24 +1,26 @@
 /** POST /v1/chat/completions: OpenAI's chat, with DeepSeek's `reasoning_content`. */
 import * as v from "valibot"
 import { conversationOf, encodePrompt, render } from "../chat/index.ts"
-import type { GenerateEvent, ShownToken } from "../generate/types.ts"
-import { type Block, collectBlocks } from "./blocks.ts"
+import { answersTo, continueLast } from "./answer.ts"
+import { collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
-import { asHttpError, errorBody } from "./errors.ts"
+import { chatChunks, chatCompletion } from "./chat-answer.ts"
 import { constrain, schemaAsked, responseFormat, type Wishes } from "./constraint.ts"
-import { COMMON, objectOf, readFields, samplingOf, stopsOf, tokenCount, whole } from "./fields.ts"
 import {
-  checkEnd,
-  type Draft,
-  finishOf,
-  generate,
-  type Service,
-  timingsOf,
-  usageOf,
-} from "./generate.ts"
-import { gather, logprobsIn, type LogprobsOf, MOST_LOGPROBS } from "./logprobs.ts"
-import { effortField, reasoningOf, thinkingField } from "./reasoning.ts"
-import { dataEvent, sseResponse } from "./sse.ts"
+  biasField,
+  biasOf,
+  COMMON,
+  objectOf,
+  readFields,
+  samplingOf,
+  stopsOf,
+  tokenCount,
+  whole,
+} from "./fields.ts"
+import type { Draft, Service } from "./generate.ts"
+import { logprobsIn, MOST_LOGPROBS } from "./logprobs.ts"
+import { budgetOf, effortField, reasoningOf, thinkingField } from "./reasoning.ts"
+import { sseResponse } from "./sse.ts"
 
 const toolChoice = v.optional(
   v.union([
@@ -26,6 +28,9 @@ const toolChoice = v.optional(
     v.looseObject({ type: v.literal("function"), function: objectOf({ name: v.string() }) }),
   ]),
 )
+
+/** Answers to one request at most. */
+const MOST_CHOICES = 8
 
 export const SHAPE = {
   ...COMMON,
@@ -37,15 +42,10 @@ export const SHAPE = {
   logprobs: v.optional(v.boolean()),
   top_logprobs: v.optional(whole(0, MOST_LOGPROBS)),
   max_completion_tokens: tokenCount,
+  n: v.optional(whole(1, MOST_CHOICES)),
+  logit_bias: biasField,
   reasoning_effort: effortField,
   thinking: thinkingField,
-}
-
-/** How the answer's objects begin. */
-interface Head {
-  id: string
-  created: number
-  model: string
 }
 
 export async function chatCompletions(
@@ -54,33 +54,19 @@ export async function chatCompletions(
   signal: AbortSignal,
 ): Promise<Response> {
   const { fields, headers } = readFields(SHAPE, body)
-  const { stream = false } = fields
-  const tree = new Map(body.tree)
-  tree.delete("thinking") // of this API, read above
-  tree.delete("effort")
-  const conversation = conversationOf(tree)
-  const constraint = constrain(conversation, wishesOf(fields, body), service.tokenizer)
-  const reasoning = reasoningOf(fields.reasoning_effort, fields.thinking)
-  const spans = render(conversation, { ...reasoning, openAssistant: true })
-  const draft: Draft = {
-    ids: encodePrompt(service.tokenizer, spans),
-    format: reasoning.thinking ? "thinking" : "answer",
-    maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
-    sampling: samplingOf(fields),
-    stop: stopsOf(fields),
-    ...(constraint && { constraint }),
-    ...(fields.logprobs && { logprobs: fields.top_logprobs ?? 0 }),
-  }
-  const head: Head = {
+  const head = {
     id: `chatcmpl-${crypto.randomUUID()}`,
     created: Math.floor(Date.now() / 1000),
     model: service.model,
   }
-  const events = generate(service, draft, signal)
+  const answers = answersTo(service, draftOf(service, fields, body), fields.n ?? 1, signal)
   const logprobs = fields.logprobs ? logprobsIn(service.tokenizer) : null
-  if (!stream) return Response.json(await answer(events, head, logprobs), { headers })
-  const withUsage = fields.stream_options?.include_usage ?? false
-  return sseResponse(streamed(events, head, withUsage, logprobs), headers)
+  if (fields.stream) {
+    const withUsage = fields.stream_options?.include_usage ?? false
+    return sseResponse(chatChunks(answers, head, withUsage, logprobs), headers)
+  }
+  const all = await Promise.all(answers.map(collectBlocks))
+  return Response.json(chatCompletion(all, head, logprobs), { headers })
 }
 
 type Fields = v.InferOutput<v.ObjectSchema<typeof SHAPE, undefined>>
@@ -98,101 +84,24 @@ function wishesOf(fields: Fields, { tree }: Body): Wishes {
   }
 }
 
-/** A call, or with no arguments yet how one begins. */
-const callOf = ({ name, text }: Pick<Block, "name" | "text">) => ({
-  id: `call_${crypto.randomUUID().replaceAll("-", "")}`,
-  type: "function",
-  function: { name, arguments: text },
-})
-
-async function answer(
-  events: AsyncIterable<GenerateEvent>,
-  head: Head,
-  logprobs: LogprobsOf | null,
-): Promise<object> {
-  const tokens: ShownToken[] = []
-  const { blocks, end, reasoningTokens } = await collectBlocks(gather(events, tokens))
-  checkEnd(end)
-  const text = (kind: Block["kind"]) =>
-    blocks.flatMap((b) => (b.kind === kind ? [b.text] : [])).join("")
-  const calls = blocks.flatMap((b) => (b.kind === "call" && !b.isCut ? [callOf(b)] : []))
-  const [reasoning, content] = [text("thinking"), text("text")]
-  const message = {
-    role: "assistant",
-    content: content === "" && calls.length > 0 ? null : content,
-    ...(reasoning !== "" && { reasoning_content: reasoning }),
-    ...(calls.length > 0 && { tool_calls: calls }),
-  }
+function draftOf({ tokenizer, replay }: Service, fields: Fields, body: Body): Draft {
+  const tree = new Map(body.tree)
+  tree.delete("thinking") // of this API, read below
+  tree.delete("effort")
+  const conversation = conversationOf(tree)
+  const goesOn = continueLast(conversation)
+  const constraint = constrain(conversation, wishesOf(fields, body), tokenizer)
+  const reasoning = reasoningOf(fields.reasoning_effort, fields.thinking)
+  const spans = render(conversation, { ...reasoning, openAssistant: true, replay: replay.find })
   return {
-    ...head,
-    object: "chat.completion",
-    choices: [
-      {
-        index: 0,
-        message,
-        logprobs: logprobs?.(tokens) ?? null,
-        finish_reason: finishOf(end.reason),
-      },
-    ],
-    usage: usageOf(end, reasoningTokens),
-    timings: timingsOf(end),
-  }
-}
-
-/** Chunks of one choice; with usage, a last one of none. A failure after the first ends the stream with
- *  an error object and no [DONE]. */
-async function* streamed(
-  events: AsyncIterable<GenerateEvent>,
-  head: Head,
-  withUsage: boolean,
-  logprobsIn: LogprobsOf | null,
-): AsyncGenerator<string> {
-  const chunk = (
-    delta: object,
-    finish_reason: string | null,
-    more: object = {},
-    logprobs: object | null = null,
-  ) =>
-    dataEvent({
-      ...head,
-      object: "chat.completion.chunk",
-      choices: [{ index: 0, delta, logprobs, finish_reason }],
-      ...more,
-    })
-  let [thinks, visible, reasoningTokens] = [false, false, 0]
-  try {
-    yield chunk({ role: "assistant", content: "" }, null)
-    for await (const event of events) {
-      if (event.type === "token" && !visible) reasoningTokens++
-      thinks ||= event.type === "thinking"
-      visible ||= event.type === "text" || event.type === "call_start"
-      const delta = deltaOf(event)
-      const tokens = event.type === "text" ? event.tokens : undefined
-      if (delta) yield chunk(delta, null, {}, tokens ? (logprobsIn?.(tokens) ?? null) : null)
-      if (event.type !== "end") continue
-      checkEnd(event)
-      const usage = { usage: usageOf(event, thinks ? reasoningTokens : 0) }
-      yield chunk({}, finishOf(event.reason), { timings: timingsOf(event) })
-      if (withUsage)
-        yield dataEvent({ ...head, object: "chat.completion.chunk", choices: [], ...usage })
-    }
-    yield "data: [DONE]\n\n"
-  } catch (error) {
-    yield dataEvent(errorBody(asHttpError(error)))
-  }
-}
-
-function deltaOf(event: GenerateEvent): object | null {
-  switch (event.type) {
-    case "thinking":
-      return { reasoning_content: event.text }
-    case "text":
-      return { content: event.text }
-    case "call_start":
-      return { tool_calls: [{ index: event.index, ...callOf({ name: event.name, text: "" }) }] }
-    case "call_arguments":
-      return { tool_calls: [{ index: event.index, function: { arguments: event.text } }] }
-    default:
-      return null
+    ids: encodePrompt(tokenizer, spans),
+    format: reasoning.thinking && !goesOn ? "thinking" : "answer",
+    maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
+    sampling: samplingOf(fields),
+    stop: stopsOf(fields),
+    ...biasOf(fields, tokenizer),
+    ...budgetOf(fields.thinking),
+    ...(constraint && { constraint }),
+    ...(fields.logprobs && { logprobs: fields.top_logprobs ?? 0 }),
   }
 }

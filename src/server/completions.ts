@@ -3,9 +3,18 @@ import * as v from "valibot"
 import type { GenerateEnd, GenerateEvent, ShownToken } from "../generate/types.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, badRequest, errorBody } from "./errors.ts"
-import { COMMON, readFields, samplingOf, stopsOf, tokenIds, whole } from "./fields.ts"
+import {
+  biasField,
+  biasOf,
+  COMMON,
+  readFields,
+  samplingOf,
+  stopsOf,
+  tokenIds,
+  whole,
+} from "./fields.ts"
 import { checkEnd, finishOf, generate, type Service, timingsOf, usageOf } from "./generate.ts"
-import { completionLogprobs, gather, MOST_LOGPROBS } from "./logprobs.ts"
+import { completionLogprobs, MOST_LOGPROBS } from "./logprobs.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
 /** OpenAI's default, which clients rely on. */
@@ -15,6 +24,7 @@ export const SHAPE = {
   ...COMMON,
   prompt: v.union([v.string(), v.pipe(tokenIds, v.minLength(1))]),
   logprobs: v.optional(whole(0, MOST_LOGPROBS)),
+  logit_bias: biasField,
 }
 
 export async function completions(
@@ -30,6 +40,7 @@ export async function completions(
     maxTokens: fields.max_tokens ?? DEFAULT_TOKENS,
     sampling: samplingOf(fields),
     stop: stopsOf(fields),
+    ...biasOf(fields, service.tokenizer),
     ...(logprobs !== undefined && { logprobs }),
   }
   const logprobsOf = logprobs === undefined ? () => null : logprobsAsked(service)
@@ -47,13 +58,15 @@ export async function completions(
     )
   let [text, end] = ["", undefined as GenerateEnd | undefined]
   const tokens: ShownToken[] = []
-  for await (const event of gather(events, tokens))
-    if (event.type === "text") text += event.text
-    else if (event.type === "end") end = event
+  for await (const event of events)
+    if (event.type === "text") {
+      text += event.text
+      tokens.push(...(event.tokens ?? []))
+    } else if (event.type === "end") end = event
   checkEnd(end!)
   const finish_reason = finishOf(end!.reason)
   const choice = { index: 0, text, logprobs: logprobsOf(tokens), finish_reason }
-  const usage = usageOf(end!, 0)
+  const usage = usageOf(end!)
   return Response.json({ ...head, choices: [choice], usage, timings: timingsOf(end!) }, { headers })
 }
 
@@ -88,7 +101,7 @@ async function* streamed(
       if (event.type !== "end") continue
       checkEnd(event)
       yield chunk("", finishOf(event.reason))
-      if (withUsage) yield dataEvent({ ...head, choices: [], usage: usageOf(event, 0) })
+      if (withUsage) yield dataEvent({ ...head, choices: [], usage: usageOf(event) })
     }
     yield "data: [DONE]\n\n"
   } catch (error) {

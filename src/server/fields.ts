@@ -1,11 +1,14 @@
 /** Fields of generation requests: what is honoured, refused and ignored, with their limits. */
 import * as v from "valibot"
+import type { GenerateRequest } from "../generate/types.ts"
 import type { SamplingParams } from "../session/sampler.ts"
+import type { Tokenizer } from "../tokenizer/index.ts"
 import type { Body } from "./body.ts"
 import { badRequest } from "./errors.ts"
 
 const MAX_TOKENS = 2 ** 24
 const MAX_STOPS = 16
+const MOST_BIASES = 1024
 
 /** An object that may have other fields too. (To the library alone an array is one as well.) */
 export const objectOf = <E extends v.ObjectEntries>(entries: E) =>
@@ -111,6 +114,28 @@ export function readFields<S extends v.ObjectEntries>(
     throw badRequest(`${ignored[0]} is not a field that is known here`, ignored[0], "unknown_field")
   const headers = ignored.length > 0 ? { [IGNORED]: headerList(ignored) } : {}
   return { fields: result.output, headers: headers as Record<string, string> }
+}
+
+/** `logit_bias`: ids as texts, with what is added to their logits. */
+export const biasField = v.optional(
+  v.pipe(
+    v.record(v.pipe(v.string(), v.regex(/^\d{1,8}$/)), between(-100, 100)),
+    v.maxEntries(MOST_BIASES),
+  ),
+)
+
+/** @throws HttpError 400 naming an id that there is not */
+export function biasOf(
+  { logit_bias }: { logit_bias?: Record<string, number> | undefined },
+  { vocabSize }: Tokenizer,
+): Pick<GenerateRequest, "logitBias"> {
+  const entries = Object.entries(logit_bias ?? {}).map(([id, bias]): [number, number] => [
+    Number(id),
+    bias,
+  ])
+  const wrong = entries.find(([id]) => id >= vocabSize)
+  if (wrong) throw badRequest(`logit_bias: there is no token ${wrong[0]}`, "logit_bias")
+  return entries.length > 0 ? { logitBias: entries } : {}
 }
 
 type CommonFields = v.InferOutput<v.ObjectSchema<typeof COMMON, undefined>>

@@ -10,6 +10,7 @@ import type {
 import type { Tokenizer } from "../tokenizer/index.ts"
 import { badRequest, HttpError } from "./errors.ts"
 import type { Metrics } from "./metrics.ts"
+import type { CallReplay } from "./replay.ts"
 
 /** What the routes work with. */
 export interface Service {
@@ -20,6 +21,10 @@ export interface Service {
   metrics: Metrics
   /** Conversations of the last responses (/v1/responses), by id, oldest first. */
   kept: Map<string, Message[]>
+  /** Calls that clients may send back. */
+  replay: CallReplay
+  /** Told what only the log has. */
+  log(line: string): void
   /** Requests that may run or wait. */
   maxRequests: number
 }
@@ -47,11 +52,11 @@ export function generate(
       headers: { "retry-after": "5" },
     })
   const maxTokens = Math.min(draft.maxTokens ?? room, room)
-  return follow(service, { ...draft, maxTokens }, signal)
+  return follow(service, { cutLoops: true, ...draft, maxTokens }, signal)
 }
 
 async function* follow(
-  { client, metrics }: Service,
+  { client, metrics, log }: Service,
   request: GenerateRequest,
   signal: AbortSignal,
 ): AsyncGenerator<GenerateEvent, void> {
@@ -62,6 +67,8 @@ async function* follow(
   try {
     for await (const event of events) {
       count(event)
+      if (event.type === "prefill" && event.reuse?.miss) log(missText(event))
+      if (event.type === "end" && event.isLoop) log("An answer went round in circles and was cut")
       yield event
     }
   } finally {
@@ -69,6 +76,11 @@ async function* follow(
     count(null)
     signal.removeEventListener("abort", abort)
   }
+}
+
+function missText({ total, cached, reuse }: GenerateEvent & { type: "prefill" }): string {
+  const disk = reuse!.disk > 0 ? `, ${reuse!.disk} of them from disk` : ""
+  return `Prompt of ${total} tokens: ${cached} reused${disk}; ${reuse!.miss}`
 }
 
 /** @throws the error that ended a generation, if one did */
@@ -81,15 +93,18 @@ export function checkEnd(end: GenerateEnd): void {
 /** OpenAI's names of ends; an abort is only seen by who has gone. */
 export const finishOf = (reason: FinishReason): string => (reason === "abort" ? "stop" : reason)
 
-/** OpenAI's usage. `reasoning` tokens are those before the first visible text or call. */
-export function usageOf({ usage }: GenerateEnd, reasoning: number): object {
-  const { promptTokens, cachedTokens, completionTokens } = usage
+/** OpenAI's usage, over all answers to one prompt. */
+export function usageOf(...answers: readonly GenerateEnd[]): object {
+  const { promptTokens, cachedTokens } = answers[0]!.usage
+  const sum = (field: "completionTokens" | "reasoningTokens") =>
+    answers.reduce((total, { usage }) => total + usage[field], 0)
+  const completion = sum("completionTokens")
   return {
     prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
+    completion_tokens: completion,
+    total_tokens: promptTokens + completion,
     prompt_tokens_details: { cached_tokens: cachedTokens },
-    completion_tokens_details: { reasoning_tokens: reasoning },
+    completion_tokens_details: { reasoning_tokens: sum("reasoningTokens") },
   }
 }
 

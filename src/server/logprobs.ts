@@ -1,5 +1,5 @@
 /** Log-probabilities as OpenAI's APIs have them. */
-import type { GenerateEvent, ShownToken } from "../generate/types.ts"
+import type { ShownToken } from "../generate/types.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
 
 /** Alternatives beside a token at most. */
@@ -35,16 +35,5 @@ export function completionLogprobs(tokenizer: Tokenizer, tokens: readonly ShownT
       Object.fromEntries(t.top.map(([id, value]) => [tokenizer.decode([id]), value])),
     ),
     text_offset: texts.map((text) => (at += text.length) - text.length),
-  }
-}
-
-/** Events as they are; the tokens of visible text are added to `tokens` on the way. */
-export async function* gather(
-  events: AsyncIterable<GenerateEvent>,
-  tokens: ShownToken[],
-): AsyncGenerator<GenerateEvent> {
-  for await (const event of events) {
-    if (event.type === "text" && event.tokens) tokens.push(...event.tokens)
-    yield event
   }
 }

@@ -8,15 +8,16 @@ import {
   render,
   toJson,
 } from "../chat/index.ts"
-import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
-import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
+import type { GenerateEnd } from "../generate/types.ts"
+import { answerTo, continueLast } from "./answer.ts"
+import { type Block, type BlockEvent, collectBlocks } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { constrain, schemaAsked, textFormat, type Wishes } from "./constraint.ts"
 import { anthropicError, asHttpError } from "./errors.ts"
 import { COMMON, objectOf, readFields, samplingOf, stopText, whole } from "./fields.ts"
-import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
+import { checkEnd, type Draft, type Service } from "./generate.ts"
 import { messagesConversation } from "./messages-input.ts"
-import { reasoningOf, thinkingField } from "./reasoning.ts"
+import { budgetOf, reasoningOf, thinkingField } from "./reasoning.ts"
 import { namedEvent, sseResponse } from "./sse.ts"
 
 const { stop: _, stream_options: __, ...SAMPLING } = COMMON
@@ -68,7 +69,7 @@ export async function messages(
     stop: stops,
   }
   const head = { id: `msg_${hex()}`, type: "message", role: "assistant", model: service.model }
-  const events = generate(service, draft, signal)
+  const events = answerTo(service, draft, signal)
   if (fields.stream) {
     const input_tokens = draft.ids.length
     const message = { ...head, ...UNFINISHED, usage: { input_tokens, output_tokens: 0 } }
@@ -88,14 +89,20 @@ export async function countTokens(service: Service, body: Body): Promise<Respons
   return Response.json({ input_tokens: promptOf(service, body, fields).ids.length }, { headers })
 }
 
-function promptOf({ tokenizer }: Service, { tree }: Body, fields: Prompt) {
+function promptOf({ tokenizer, replay }: Service, { tree }: Body, fields: Prompt) {
   const conversation = messagesConversation(tree)
+  const goesOn = continueLast(conversation)
   const constraint = constrain(conversation, wishesOf(fields, tree), tokenizer)
   const effort = fields.output_config?.effort === "max" ? ("max" as const) : undefined
   const reasoning = reasoningOf(effort, fields.thinking ?? false)
-  const spans = render(conversation, { ...reasoning, openAssistant: true })
-  const format = reasoning.thinking ? ("thinking" as const) : ("answer" as const)
-  return { ids: encodePrompt(tokenizer, spans), format, ...(constraint && { constraint }) }
+  const spans = render(conversation, { ...reasoning, openAssistant: true, replay: replay.find })
+  const format = reasoning.thinking && !goesOn ? ("thinking" as const) : ("answer" as const)
+  return {
+    ids: encodePrompt(tokenizer, spans),
+    format,
+    ...budgetOf(fields.thinking),
+    ...(constraint && { constraint }),
+  }
 }
 
 function wishesOf({ tool_choice: choice, output_config }: Prompt, tree: JsonObject): Wishes {
@@ -117,17 +124,17 @@ const UNFINISHED = { content: [], stop_reason: null, stop_sequence: null }
 const hex = () => crypto.randomUUID().replaceAll("-", "")
 
 /** A block as it stands in the answer; the input of a call as the tree of its JSON. Signatures exist so that a client sends reasoning back. */
-function contentOf({ kind, name, text }: Block): object {
+function contentOf({ kind, id, name, text }: Block): object {
   if (kind === "thinking") return { type: "thinking", thinking: text, signature: "ds4" }
   if (kind === "text") return { type: "text", text }
-  return { type: "tool_use", id: `toolu_${hex()}`, name, input: parseJson(text || "{}") }
+  return { type: "tool_use", id: `toolu_${id}`, name, input: parseJson(text || "{}") }
 }
 
 /** A block before it has said anything. */
-function emptyContent({ kind, name }: Block): object {
+function emptyContent({ kind, id, name }: Block): object {
   if (kind === "thinking") return { type: "thinking", thinking: "", signature: "" }
   if (kind === "text") return { type: "text", text: "" }
-  return { type: "tool_use", id: `toolu_${hex()}`, name, input: {} }
+  return { type: "tool_use", id: `toolu_${id}`, name, input: {} }
 }
 
 function deltaOf({ kind }: Block, text: string): object {
@@ -163,14 +170,14 @@ function usageOf({ usage }: GenerateEnd): object {
 
 /** The life of a message. A failure on the way is an event of type error, and the last. */
 async function* streamed(
-  events: AsyncIterable<GenerateEvent>,
+  events: AsyncIterable<BlockEvent>,
   message: object,
   service: Service,
   stops: readonly string[],
 ): AsyncGenerator<string> {
   try {
     yield namedEvent({ type: "message_start", message })
-    for await (const event of blocksOf(events)) {
+    for await (const event of events) {
       if (event.type === "end") {
         checkEnd(event.end)
         const delta = stopOf(event.end, service, stops)

@@ -7,13 +7,14 @@ import {
   type Message,
   render,
 } from "../chat/index.ts"
-import type { GenerateEnd, GenerateEvent } from "../generate/types.ts"
-import { type Block, blocksOf, collectBlocks } from "./blocks.ts"
+import type { GenerateEnd } from "../generate/types.ts"
+import { answerTo } from "./answer.ts"
+import { type Block, type BlockEvent, callsOf, collectBlocks, textOf } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { constrain, schemaAsked, textFormat, type Wishes } from "./constraint.ts"
 import { asHttpError, badRequest } from "./errors.ts"
 import { COMMON, objectOf, readFields, samplingOf, tokenCount } from "./fields.ts"
-import { checkEnd, type Draft, generate, type Service } from "./generate.ts"
+import { checkEnd, type Draft, type Service } from "./generate.ts"
 import { effortField, reasoningOf } from "./reasoning.ts"
 import { inputMessages, inputTools } from "./responses-input.ts"
 import { namedEvent, sseResponse } from "./sse.ts"
@@ -63,17 +64,17 @@ export async function responses(
   const keep = (blocks: readonly Block[]) => {
     if (fields.store ?? true) remember(service, base.id, [...history, messageOf(blocks)])
   }
-  const events = generate(service, draft, signal)
+  const events = answerTo(service, draft, signal)
   if (fields.stream) return sseResponse(streamed(events, base, keep), headers)
-  const { blocks, end, reasoningTokens } = await collectBlocks(events)
+  const { blocks, end } = await collectBlocks(events)
   checkEnd(end)
   keep(blocks)
   const output = blocks.map((b) => itemOf(b, idOf(b)))
-  return Response.json({ ...base, ...endOf(end, reasoningTokens), output }, { headers })
+  return Response.json({ ...base, ...endOf(end), output }, { headers })
 }
 
 function promptOf(
-  { tokenizer }: Service,
+  { tokenizer, replay }: Service,
   { tree }: Body,
   fields: Fields,
   history: readonly Message[],
@@ -87,7 +88,7 @@ function promptOf(
     ...(tools.length > 0 && { tools }),
   }
   const constraint = constrain(conversation, wishesOf(fields, tree), tokenizer)
-  const spans = render(conversation, { ...reasoning, openAssistant: true })
+  const spans = render(conversation, { ...reasoning, openAssistant: true, replay: replay.find })
   return { ids: encodePrompt(tokenizer, spans), ...(constraint && { constraint }) }
 }
 
@@ -123,13 +124,11 @@ function remember({ kept }: Service, id: string, messages: Message[]): void {
 
 /** What was said as a message of the history. */
 function messageOf(blocks: readonly Block[]): Message {
-  const text = (kind: Block["kind"]) =>
-    blocks.flatMap((b) => (b.kind === kind ? [b.text] : [])).join("")
-  const calls = blocks.filter((b) => b.kind === "call" && !b.isCut)
+  const calls = callsOf(blocks)
   return {
     role: "assistant",
-    content: text("text"),
-    reasoning_content: text("thinking"),
+    content: textOf(blocks, "text"),
+    reasoning_content: textOf(blocks, "thinking"),
     ...(calls.length > 0 && {
       tool_calls: calls.map((b) => ({
         id: callId(b),
@@ -168,7 +167,7 @@ function baseOf({ model }: Service, fields: Fields) {
   }
 }
 
-function endOf({ reason, usage }: GenerateEnd, reasoningTokens: number) {
+function endOf({ reason, usage }: GenerateEnd) {
   const { promptTokens, cachedTokens, completionTokens } = usage
   const isCut = reason === "length"
   return {
@@ -178,7 +177,7 @@ function endOf({ reason, usage }: GenerateEnd, reasoningTokens: number) {
       input_tokens: promptTokens,
       input_tokens_details: { cached_tokens: cachedTokens },
       output_tokens: completionTokens,
-      output_tokens_details: { reasoning_tokens: reasoningTokens },
+      output_tokens_details: { reasoning_tokens: usage.reasoningTokens },
       total_tokens: promptTokens + completionTokens,
     },
   }
@@ -189,13 +188,7 @@ const hex = () => crypto.randomUUID().replaceAll("-", "")
 const PREFIX = { thinking: "rs_", text: "msg_", call: "fc_" }
 const idOf = ({ kind }: Block) => PREFIX[kind] + hex()
 
-/** One id for a call wherever it is named. */
-const callIds = new WeakMap<Block, string>()
-function callId(block: Block): string {
-  const id = callIds.get(block) ?? `call_${hex()}`
-  callIds.set(block, id)
-  return id
-}
+const callId = ({ id }: Block) => `call_${id}`
 
 /** The content of a message or of reasoning. */
 const partOf = (kind: Block["kind"], text: string) =>
@@ -215,7 +208,7 @@ function itemOf(block: Block, id: string, status = "completed"): object {
 
 /** The life of a response; every event has its number. */
 async function* streamed(
-  events: AsyncIterable<GenerateEvent>,
+  events: AsyncIterable<BlockEvent>,
   base: ReturnType<typeof baseOf>,
   keep: (blocks: readonly Block[]) => void,
 ): AsyncGenerator<string> {
@@ -228,11 +221,11 @@ async function* streamed(
   try {
     yield emit("response.created", { response: base })
     yield emit("response.in_progress", { response: base })
-    for await (const event of blocksOf(events)) {
+    for await (const event of events) {
       if (event.type === "end") {
         checkEnd(event.end)
         keep(blocks)
-        const response = { ...base, ...endOf(event.end, event.reasoningTokens), output }
+        const response = { ...base, ...endOf(event.end), output }
         yield emit(`response.${response.status}`, { response })
         continue
       }

@@ -21,6 +21,8 @@ export interface CandidateRow {
 /** A bit for every id that may be chosen, 32 to a word; null: all. */
 export type TokenMask = Int32Array | null
 
+export type LogitBias = readonly [id: number, bias: number]
+
 const roundUp = (bytes: number) => Math.ceil(bytes / 64) * 64
 
 /** Where the parts of the memory for maxRows rows lie, and how large it is. */
@@ -41,6 +43,9 @@ export class Candidates {
   readonly #infoF32: Float32Array
   readonly #delta: Float32Array
   readonly #masks: Int32Array
+  /** Memory of biases, as large as was ever needed. */
+  #biases: DeviceBuffer | null = null
+  #biasBytes = 0
   readonly #offsets: ReturnType<typeof candidateLayout>
 
   /** Memory for up to maxRows rows of `vocab` logits at a time. */
@@ -56,11 +61,12 @@ export class Candidates {
   }
 
   /** Looks at logits [n, vocab], n ≤ maxRows; `deltas` has the wish of each row's sampler, `masks` what
-   *  each row may be. */
+   *  each row may be, `biases` what is added to the logits, in place. */
   read(
     logits: Tensor,
     deltas: readonly number[],
     masks: readonly TokenMask[] = [],
+    biases: readonly (readonly LogitBias[])[] = [],
   ): CandidateRow[] {
     const n = logits.dims[0]!
     if (n > this.#maxRows) throw new RangeError(`${n} rows of candidates, ${this.#maxRows} fit`)
@@ -79,11 +85,31 @@ export class Candidates {
         ? tensor(at.mask, "I32", n, this.#masks.length / this.#maxRows)
         : null,
       tensor(at.delta, "F32", n),
-      null,
-      0,
+      this.#bias(biases),
+      biases.reduce((total, row) => total + row.length, 0),
     )
     backend.read(this.#buffer, 0, new Uint8Array(this.#info.buffer, 0, 4 * n * CANDIDATE_WORDS))
     return Array.from({ length: n }, (_, r) => this.#row(logits, r, masks[r] ?? null))
+  }
+
+  /** ds4_logit_bias records (row, id, value) of all rows, if there are any. */
+  #bias(biases: readonly (readonly LogitBias[])[]): Tensor | null {
+    const all = biases.flatMap((row, r) => row.map(([id, value]) => [r, id, value] as const))
+    if (all.length === 0) return null
+    const bytes = new DataView(new ArrayBuffer(12 * all.length))
+    all.forEach(([r, id, value], i) => {
+      bytes.setUint32(12 * i, r, true)
+      bytes.setUint32(12 * i + 4, id, true)
+      bytes.setFloat32(12 * i + 8, value, true)
+    })
+    const { backend } = this.#ops
+    if (this.#biasBytes < bytes.byteLength) {
+      if (this.#biases) backend.free(this.#biases)
+      this.#biases = backend.alloc(bytes.byteLength, "logit biases")
+      this.#biasBytes = bytes.byteLength
+    }
+    backend.write(this.#biases!, 0, new Uint8Array(bytes.buffer))
+    return new Tensor(this.#biases!, 0, "I32", [3 * all.length])
   }
 
   /** Masks of the rows side by side, if any row has one. */
@@ -141,5 +167,6 @@ export class Candidates {
 
   close(): void {
     this.#ops.backend.free(this.#buffer)
+    if (this.#biases) this.#ops.backend.free(this.#biases)
   }
 }

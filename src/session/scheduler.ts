@@ -3,7 +3,7 @@
 import { Ds4Error, NumericalError } from "../errors.ts"
 import { PAGE_TOKENS } from "../ops/kv-ops.ts"
 import type { Tensor } from "../ops/tensor.ts"
-import { Candidates, type CandidateRow, type TokenMask } from "./candidates.ts"
+import { Candidates, type CandidateRow, type LogitBias, type TokenMask } from "./candidates.ts"
 import { type Reuse, watchReuse } from "./reuse.ts"
 import type { LogitsRow, Runtime, Work } from "./runtime.ts"
 import type { Sampler } from "./sampler.ts"
@@ -21,6 +21,8 @@ export interface Job {
   stopIds: ReadonlySet<number>
   /** Positions whose page boundary is worth resuming at. */
   marks?: readonly number[]
+  /** Ids and what is added to their logits before anything else. */
+  bias?: readonly LogitBias[]
   /** What the next token may be, and whether the likeliest of it is taken whatever the sampler says. */
   constraint?(): { mask: TokenMask; isSyntax: boolean }
   /** Prompt tokens done, of how many; `cached` of them were there already. The first call, before any
@@ -187,7 +189,8 @@ export class Scheduler {
     const jobs = part.map((p) => actors[p.work]!.job)
     const deltas = jobs.map((job) => job.sampler.delta)
     const masks = jobs.map((job) => job.constraint?.().mask ?? null)
-    const rows = this.#candidates.read(logits, deltas, masks)
+    const biases = jobs.map((job) => job.bias ?? [])
+    const rows = this.#candidates.read(logits, deltas, masks, biases)
     part.forEach((p, i) => this.#takeRow(actors[p.work]!, rows[i]!))
   }
 

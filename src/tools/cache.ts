@@ -1,12 +1,13 @@
 /** `ds4 cache ls | rm | verify | stats`: the KV cache on disk, seen from outside. Servers may run
  *  meanwhile: what goes away under them is a miss. */
-import { existsSync } from "node:fs"
+import { existsSync, rmSync } from "node:fs"
+import { join } from "node:path"
 import type { Io } from "../cli/io.ts"
 import { DEFAULT_KV_SPACE, kvDirectory } from "../cli/models.ts"
 import type { Args } from "../cli/options.ts"
 import { CliError } from "../errors.ts"
 import { loadNative } from "../ops/open.ts"
-import { type Contents, type Entry, KvFolder } from "../session/disk/folder.ts"
+import { CALLS_FILE, type Contents, type Entry, KvFolder } from "../session/disk/folder.ts"
 import { type Conversation, conversationsOf, openTexts } from "./cache-conversations.ts"
 import { verify } from "./cache-verify.ts"
 import { count, size, table } from "./inspect-print.ts"
@@ -99,7 +100,10 @@ async function rm({ folder, contents, args, io }: CacheView): Promise<number> {
     throw new CliError("ds4 cache rm takes keys or --all, not both")
   const entries = isWhole ? contents.entries : chosen(conversationsOf(contents.entries), keys)
   let bytes = await folder.remove(entries)
-  if (args.flag("all")) bytes += await folder.sweepTemporary(contents)
+  if (args.flag("all")) {
+    bytes += await folder.sweepTemporary(contents)
+    rmSync(join(folder.dir, CALLS_FILE), { force: true })
+  }
   io.out(`Removed ${size(bytes)} in ${count(entries.length)} files\n`)
   return 0
 }

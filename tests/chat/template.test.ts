@@ -51,7 +51,7 @@ function controlPlaces(spans: readonly Span[]): number[] {
   let at = 0
   return spans.flatMap((span) => {
     const start = at
-    at += (typeof span === "string" ? span : span.control).length
+    at += spansToText([span]).length
     return typeof span === "string" ? [] : [start]
   })
 }

@@ -106,7 +106,7 @@ const END: GenerateEnd = {
   reason: "stop",
   ids: [1, 2],
   text: "",
-  usage: { promptTokens: 20, cachedTokens: 8, completionTokens: 45 },
+  usage: { promptTokens: 20, cachedTokens: 8, completionTokens: 45, reasoningTokens: 0 },
   timings: { prefillMs: 200, firstTokenMs: 210, decodeMs: 1410 },
 }
 

@@ -103,7 +103,8 @@ describe("/v1/chat/completions", () => {
 
   test("what is not honoured is refused by name, what nobody knows is named in a header", async () => {
     const refused = [
-      [{ n: 2 }, "n"],
+      [{ n: 9 }, "n"],
+      [{ suffix: "x" }, "suffix"],
       [{ top_logprobs: 21 }, "top_logprobs"],
       [{ response_format: { type: "json_schema", schema: {} } }, "response_format"],
       [{ presence_penalty: 1 }, "presence_penalty"],

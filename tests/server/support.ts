@@ -3,6 +3,7 @@ import { EngineClient } from "../../src/engine/client.ts"
 import { type HttpServer, startServer } from "../../src/server/app.ts"
 import type { Service } from "../../src/server/generate.ts"
 import { Metrics } from "../../src/server/metrics.ts"
+import { CallReplay } from "../../src/server/replay.ts"
 import { readModelText } from "../../src/cli/engine.ts"
 import { spawnEngine } from "../../src/spawn.ts"
 import { MINI_Q8 } from "../support/models.ts"
@@ -50,6 +51,8 @@ async function openMini(): Promise<Service> {
     client,
     metrics: new Metrics(),
     kept: new Map(),
+    replay: new CallReplay(tokenizer),
+    log: () => {},
     maxRequests: 8,
   }
 }

@@ -8,6 +8,9 @@ import { mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promi
 import { dirname, join } from "node:path"
 import { FOLDER_DIGITS, type ObjectId, type ObjectKind } from "./format.ts"
 
+/** Calls as the model wrote them, which a server keeps beside (src/server/replay.ts). */
+export const CALLS_FILE = "calls.jsonl"
+
 /** A file of the folder. */
 export interface Entry {
   path: string
