@@ -12,6 +12,7 @@ export function satisfiable(root: Node): boolean {
   for (const node of all) {
     if (node.kind === "choice") node.items = node.items.filter((item) => good.has(item))
     if (node.kind === "repeat" && !good.has(node.item)) node.max = 0
+    if (node.kind === "until" && node.then && !good.has(node.then)) node.then = null
     if (node.kind === "shuffle") node.items = node.items.filter((item) => good.has(item.node))
   }
   return good.has(root)
@@ -36,7 +37,7 @@ function childrenOf(node: Node): readonly Node[] {
     case "link":
       return node.target ? [node.target] : []
     case "until":
-      return [node.then]
+      return node.then ? [node.then] : []
     default:
       return []
   }
@@ -55,7 +56,7 @@ function isGood(node: Node, good: ReadonlySet<Node>): boolean {
     case "link":
       return node.target !== null && good.has(node.target)
     case "until":
-      return node.mayEnd || good.has(node.then)
+      return node.mayEnd || (node.then !== null && good.has(node.then))
     case "set":
       return node.bits.some((word) => word !== 0)
     case "tree":

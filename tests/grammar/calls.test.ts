@@ -86,6 +86,19 @@ describe.each(all)("%s vocabulary", (name, words) => {
       expect([text, allows(words, free, text)]).toEqual([text, false])
   })
 
+  test("text runs into no call where there is no tool to call, or none that can be", () => {
+    const schema = { type: "object", properties: { x: { $ref: "#" } }, required: ["x"] }
+    for (const tools of [[], [tool("odd", schema, true)]]) {
+      const free = calls(tools, { forced: false } as object)
+      for (const text of ["", "Hello <b>there</b>\n\n"])
+        expect([text, allows(words, free, text)]).toEqual([text, true])
+      const matcher = words.grammars.matcher(free)
+      for (const id of words.tokenizer.encode("<")) matcher.push(id)
+      const [mask, dsml] = [matcher.mask()!, words.tokenizer.id("｜DSML｜")!]
+      expect((mask[dsml >> 5]! >>> (dsml & 31)) & 1).toBe(0)
+    }
+  })
+
   test("a value may hold anything but its own end", () => {
     const call = (path: string) =>
       '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="w">\n' +
