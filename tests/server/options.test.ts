@@ -52,6 +52,43 @@ describe("n", () => {
   })
 })
 
+test("text completions too", async () => {
+  const body = { prompt: "The capital", temperature: 2, seed: 3, max_tokens: 6 }
+  const alone = [3, 4].map(
+    async (seed) => (await ask("/v1/completions", { ...body, seed })).choices,
+  )
+  const texts = (await Promise.all(alone)).map(([choice]) => choice.text)
+  const { choices, usage } = await ask("/v1/completions", { ...body, n: 2 })
+  expect(choices.map((c: Answer) => c.text)).toEqual(texts)
+  expect(usage.completion_tokens).toBe(12)
+  const response = await server.post("/v1/completions", { ...body, n: 2, stream: true })
+  const said = ["", ""]
+  for (const {
+    choices: [c],
+  } of (await eventsOf(response)).slice(0, -1) as Answer[])
+    said[c.index] += c.text
+  expect(said).toEqual(texts)
+})
+
+describe("return_progress", () => {
+  test("says how far a long prompt is read", async () => {
+    const content = "The sheep went to the river. ".repeat(200)
+    const body = { messages: [{ role: "user", content }], max_tokens: 2, stream: true }
+    const post = (more: object) => server.post("/v1/chat/completions", { ...body, ...more })
+    const events = (await eventsOf(await post({ return_progress: true }))).slice(0, -1) as Answer[]
+    const progress = events.flatMap((e) => e.prompt_progress ?? [])
+    const { total } = progress[0]
+    expect(total).toBeGreaterThan(1000)
+    expect(progress.length).toBeGreaterThan(2)
+    expect(progress.map((p: Answer) => p.processed)).toEqual(
+      progress.map((p: Answer) => p.processed).toSorted((a: number, b: number) => a - b),
+    )
+    expect(progress.at(-1)).toMatchObject({ processed: total, total })
+    const plain = await (await post({})).text()
+    expect(plain).not.toContain("prompt_progress")
+  })
+})
+
 describe("logit_bias", () => {
   test("bans and favours tokens; an id that there is not is a 400", async () => {
     const { tokens } = await ask("/tokenize", { content: " the" })

@@ -204,6 +204,25 @@ describe("log-probabilities", () => {
     expect(tokens).toEqual(whole.choices[0].logprobs.content)
   })
 
+  test("Responses has them where include says so, in events and items", async () => {
+    const include = ["message.output_text.logprobs"]
+    const body = {
+      input: "What is the capital of France?",
+      temperature: 0,
+      include,
+      top_logprobs: 2,
+    }
+    const { output } = await ask("/v1/responses", body)
+    const [part] = output.at(-1).content
+    expect(bytesOf(part.logprobs)).toBe(part.text)
+    const events = (await (await server.post("/v1/responses", { ...body, stream: true })).text())
+      .split("\n")
+      .flatMap((line) => (line.startsWith("data: ") ? [JSON.parse(line.slice(6)) as Answer] : []))
+    const deltas = events.filter((e) => e.type === "response.output_text.delta")
+    expect(deltas.flatMap((e) => e.logprobs)).toEqual(part.logprobs)
+    expect(events.at(-1).response.output.at(-1).content[0].logprobs).toEqual(part.logprobs)
+  })
+
   test("what the form forbids is no alternative", async () => {
     const schema = { enum: ["yes", "no"] }
     const response_format = { type: "json_schema", json_schema: { name: "x", schema } }
