@@ -17,7 +17,7 @@ import {
   tree,
   until,
 } from "./nodes.ts"
-import { countOf, SchemaReader, typesOf } from "./schema.ts"
+import { SchemaReader, typesOf } from "./schema.ts"
 import { insideOf, stringRules } from "./strings.ts"
 
 /** A tool as far as its calls go. */
@@ -159,7 +159,7 @@ class CallGrammar {
 
   /** A string and its closing tag. */
   #text(schema: JsonObject, path: string): Node {
-    const rules = stringRules(schema, path, countOf)
+    const rules = stringRules(schema, path)
     const isFree = rules.min === 0 && rules.max === Infinity && rules.pattern === undefined
     return isFree ? this.#free() : sequence(insideOf(rules, false), this.#closeValue)
   }

@@ -3,7 +3,7 @@
  *  are short. */
 import { type Json, JsonNumber, type JsonObject, printJson } from "../chat/json.ts"
 import { SchemaError } from "../errors.ts"
-import { anyValue, arrayNode, objectNode, valueLiteral } from "./collections.ts"
+import { anyValue, arrayNode, objectNode, type ReadNode, valueLiteral } from "./collections.ts"
 import { type LinkNode, choice, link, type Node, tree } from "./nodes.ts"
 import { type Bounds, decimalOf, INTEGER, integerWithin, NUMBER, numberWithin } from "./numbers.ts"
 import { alternativesOf, isAnnotation, merge, REFUSED } from "./keywords.ts"
@@ -34,7 +34,7 @@ export class SchemaReader {
 
   /** The values that a schema allows.
    *  @throws SchemaError naming the place and the keyword */
-  node(schema: Json, path: string): Node {
+  readonly node: ReadNode = (schema, path) => {
     if (++this.#schemas > MAX_SCHEMAS) throw new SchemaError(`${path}: the schema is too large`)
     if (++this.#depth > MAX_DEPTH) throw new SchemaError(`${path}: the schema is nested too deeply`)
     try {
@@ -143,11 +143,11 @@ export class SchemaReader {
   #typed(type: TypeName, schema: JsonObject, path: string): Node {
     switch (type) {
       case "object":
-        return objectNode(this, schema, path)
+        return objectNode(this.node, schema, path)
       case "array":
-        return arrayNode(this, schema, path)
+        return arrayNode(this.node, schema, path)
       case "string":
-        return quoted(insideOf(stringRules(schema, path, countOf), true))
+        return quoted(insideOf(stringRules(schema, path), true))
       case "boolean":
         return tree([true, false].map(valueLiteral))
       case "null":
@@ -209,16 +209,6 @@ function isOfType(value: Json, type: TypeName): boolean {
   if (value instanceof Map) return type === "object"
   if (!(value instanceof JsonNumber)) return typeof value === type
   return type === "number" || (type === "integer" && Number.isInteger(Number(value.text)))
-}
-
-/** A keyword's count. @throws SchemaError if it is none */
-export function countOf(schema: JsonObject, keyword: string, path: string): number | undefined {
-  const value = schema.get(keyword)
-  if (value === undefined) return undefined
-  const count = value instanceof JsonNumber ? Number(value.text) : Number.NaN
-  if (!Number.isInteger(count) || count < 0)
-    throw new SchemaError(`${path}: ${keyword} must be a whole number, 0 or more`)
-  return count
 }
 
 function numeric(type: "number" | "integer", schema: JsonObject, path: string): Node {
