@@ -49,15 +49,25 @@ const anyOfDepth: Node[] = [choice(quoted(text()), anyScalar)]
 export function anyValue(depth = ANY_DEPTH): Node {
   return (anyOfDepth[depth] ??= choice(anyOfDepth[0]!, anyObject(depth - 1), anyArray(depth - 1)))
 }
+
+const arrays: Node[] = []
 /** Any array with values nested at most so deeply. */
-export const anyArray = (depth = ANY_DEPTH): Node => {
+export function anyArray(depth = ANY_DEPTH): Node {
+  const known = arrays[depth]
+  if (known) return known
   const item = anyValue(depth)
-  return bracketed("[", sequence(item, repeat(sequence(COMMA, item), 0)), "]", true)
+  const items = sequence(item, repeat(sequence(COMMA, item), 0))
+  return (arrays[depth] = bracketed("[", items, "]", true))
 }
+
+const objects: Node[] = []
 /** Any object with values nested at most so deeply. */
-export const anyObject = (depth = ANY_DEPTH): Node => {
+export function anyObject(depth = ANY_DEPTH): Node {
+  const known = objects[depth]
+  if (known) return known
   const member = sequence(anyKey, COLON, anyValue(depth))
-  return bracketed("{", sequence(member, repeat(sequence(COMMA, member), 0)), "}", true)
+  const members = sequence(member, repeat(sequence(COMMA, member), 0))
+  return (objects[depth] = bracketed("{", members, "}", true))
 }
 
 /** Properties of a schema with what is required of them, in order. */

@@ -18,11 +18,21 @@ export function satisfiable(root: Node): boolean {
   return good.has(root)
 }
 
+/** All nodes, each after those it is made of where they do not hold it themselves: so one pass finds
+ *  nearly all that is good. */
 function reachable(root: Node): Node[] {
   const seen = new Set<Node>([root])
-  for (const node of seen) for (const child of childrenOf(node)) seen.add(child)
-  // From the leaves up most are found good at once.
-  return [...seen].toReversed()
+  const out: Node[] = []
+  const open: [node: Node, children: Iterator<Node>][] = [[root, childrenOf(root).values()]]
+  for (let top = open.at(-1); top; top = open.at(-1)) {
+    const { value: child, done } = top[1].next()
+    if (done) out.push(open.pop()![0])
+    else if (!seen.has(child)) {
+      seen.add(child)
+      open.push([child, childrenOf(child).values()])
+    }
+  }
+  return out
 }
 
 function childrenOf(node: Node): readonly Node[] {

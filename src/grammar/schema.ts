@@ -20,22 +20,29 @@ const IMPLIED: readonly (readonly [TypeName, readonly string[]])[] = [
   ["number", ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]],
 ]
 const MAX_DEPTH = 100
-const MAX_SCHEMAS = 20_000
+const MAX_SCHEMAS = 5000
+
+/** Schemas, those inside others counted, that one grammar may still be made of. */
+export interface Budget {
+  left: number
+}
+export const newBudget = (): Budget => ({ left: MAX_SCHEMAS })
 
 export class SchemaReader {
   readonly #root: Json
   readonly #refs = new Map<string, LinkNode>()
-  #schemas = 0
+  readonly #budget: Budget
   #depth = 0
 
-  constructor(root: Json) {
+  constructor(root: Json, budget = newBudget()) {
     this.#root = root
+    this.#budget = budget
   }
 
   /** The values that a schema allows.
    *  @throws SchemaError naming the place and the keyword */
   readonly node: ReadNode = (schema, path) => {
-    if (++this.#schemas > MAX_SCHEMAS) throw new SchemaError(`${path}: the schema is too large`)
+    if (--this.#budget.left < 0) throw new SchemaError(`${path}: the schema is too large`)
     if (++this.#depth > MAX_DEPTH) throw new SchemaError(`${path}: the schema is nested too deeply`)
     try {
       if (schema === true) return anyValue()

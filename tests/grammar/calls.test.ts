@@ -115,3 +115,13 @@ test("a strict tool whose schema cannot be held to is refused by name, another o
   expect(() => grammarOf(calls([tool("odd", schema, true)]), true)).toThrow(/odd\.x: not/)
   grammarOf(calls([tool("odd", schema)]), true)
 })
+
+test("tools beyond measure are free, or refused where they are strict", () => {
+  const properties = Object.fromEntries(
+    Array.from({ length: 400 }, (_, i) => [`p${i}`, { type: "integer" }]),
+  )
+  const many = (strict: boolean) =>
+    Array.from({ length: 50 }, (_, i) => tool(`t${i}`, { type: "object", properties }, strict))
+  grammarOf(calls(many(false)), true)
+  expect(() => grammarOf(calls(many(true)), true)).toThrow(/too large/)
+})
