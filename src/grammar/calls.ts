@@ -138,8 +138,8 @@ class CallGrammar {
         this.#split(reader, merge(rest, reader.resolve(option, path), path), path, parts)
       return
     }
-    const literals = simple.has("const") ? [simple.get("const")!] : simple.get("enum")
-    if (Array.isArray(literals)) return this.#values(literals, path, parts)
+    const literals = reader.literals(simple, path)
+    if (literals) return this.#values(literals, path, parts)
     const types = typesOf(simple, path)
     if (types.includes("string")) parts.text.push(this.#text(simple, path))
     const others = types.filter((type) => type !== "string")
@@ -150,7 +150,6 @@ class CallGrammar {
   #values(values: readonly Json[], path: string, parts: Parts): void {
     const texts = values.filter((value) => typeof value === "string")
     const others = values.filter((value) => typeof value !== "string")
-    if (values.length === 0) throw new SchemaError(`${path}: enum has no value`)
     if (texts.some((value) => value.includes(CLOSE_VALUE)))
       throw new SchemaError(`${path}: enum has a value that would end itself`)
     if (texts.length > 0)

@@ -83,8 +83,12 @@ export function propertiesOf(
   const out = new Map(
     [...properties].map(([key, value]) => [key, { schema: value, isRequired: false }]),
   )
-  for (const key of required as string[])
-    out.set(key, { schema: out.get(key)?.schema ?? true, isRequired: true })
+  const other = schema.get("additionalProperties") ?? true
+  for (const key of required as string[]) {
+    const own = out.get(key)?.schema ?? other
+    if (own === false) throw new SchemaError(`${path}: required names ${key}, which is forbidden`)
+    out.set(key, { schema: own, isRequired: true })
+  }
   return out
 }
 

@@ -59,6 +59,13 @@ export class Machine {
     return next
   }
 
+  /** Whether a whole text satisfies the grammar. */
+  accepts(symbols: Iterable<number>): boolean {
+    let state: State | null = this.start
+    for (const symbol of symbols) state = state && this.step(state, symbol)
+    return state !== null && state.accepts
+  }
+
   /** A state of some of another's frames. */
   part(frames: readonly Frame[]): State {
     return this.#state(frames)

@@ -147,13 +147,19 @@ function positive(low: bigint, high: bigint, scale: number): Node[] {
   return parts.length === 0 ? [] : [choice(...parts)]
 }
 
+/** n digits, with the point before the last `scale` unless it stands before all. */
+function anyDigits(n: number, scale: number): Node[] {
+  if (scale === 0 || n <= scale) return [repeat(DIGIT, n, n)]
+  return [repeat(DIGIT, n - scale, n - scale), literal("."), repeat(DIGIT, scale, scale)]
+}
+
 /** Digit strings of one length from `low` to `high`, with the point before the last `scale`. */
 function sameLength(low: string, high: string, scale: number): Node {
   if (low === "") return EMPTY
   const point = low.length === scale && scale > 0 ? [literal(".")] : []
   const [a, b, restA, restB] = [low[0]!, high[0]!, low.slice(1), high.slice(1)]
-  if (/^0*$/.test(low) && /^9*$/.test(high) && (scale === 0 || low.length <= scale))
-    return sequence(...point, repeat(DIGIT, low.length, low.length))
+  if (/^0*$/.test(low) && /^9*$/.test(high))
+    return sequence(...point, ...anyDigits(low.length, scale))
   if (a === b) return sequence(...point, digits(a, a), sameLength(restA, restB, scale))
   const [zeros, nines] = [restA.replace(/./g, "0"), restA.replace(/./g, "9")]
   const parts = [sequence(digits(a, a), sameLength(restA, nines, scale))]

@@ -6,6 +6,7 @@ import { SchemaError } from "../errors.ts"
 import { anyValue, arrayNode, objectNode, type ReadNode, valueLiteral } from "./collections.ts"
 import { type LinkNode, choice, link, type Node, tree } from "./nodes.ts"
 import { type Bounds, decimalOf, INTEGER, integerWithin, NUMBER, numberWithin } from "./numbers.ts"
+import { Machine } from "./machine.ts"
 import { alternativesOf, isAnnotation, merge, REFUSED } from "./keywords.ts"
 import { insideOf, quoted, stringRules } from "./strings.ts"
 
@@ -60,7 +61,8 @@ export class SchemaReader {
   }
 
   /** A schema without allOf, and without a reference that has neighbours. */
-  #simplify(schema: JsonObject, path: string): JsonObject {
+  #simplify(schema: JsonObject, path: string, depth = 0): JsonObject {
+    if (depth > MAX_DEPTH) throw new SchemaError(`${path}: $ref leads back to itself`)
     for (const [keyword, value] of schema) {
       const refuse = REFUSED.get(keyword)
       if (refuse?.(value, schema)) throw new SchemaError(`${path}: ${keyword} is not supported`)
@@ -71,12 +73,13 @@ export class SchemaReader {
       result = new Map([...result].filter(([k]) => k !== "allOf"))
       for (const part of alternativesOf(all, `${path}.allOf`))
         result = merge(result, this.#resolved(part, path), path)
-      return this.#simplify(result, path)
+      return this.#simplify(result, path, depth + 1)
     }
     const ref = result.get("$ref")
     const others = [...result].filter(([k]) => k !== "$ref" && !isAnnotation(k))
     if (ref === undefined || others.length === 0) return result
-    return this.#simplify(merge(new Map(others), this.#target(ref, path), path), path)
+    const target = this.#target(ref, path)
+    return this.#simplify(merge(new Map(others), target, path), path, depth + 1)
   }
 
   /** A schema that is a reference as what it refers to. */
@@ -117,7 +120,7 @@ export class SchemaReader {
       )
       return choice(...merged.map((option, i) => this.node(option, `${path}.${keyword}.${i}`)))
     }
-    const literals = this.#literals(schema, path)
+    const literals = this.literals(schema, path)
     if (literals) return tree(literals.map(valueLiteral))
     return choice(...typesOf(schema, path).map((type) => this.#typed(type, schema, path)))
   }
@@ -134,17 +137,29 @@ export class SchemaReader {
     return made
   }
 
-  /** The values of enum and const. */
-  #literals(schema: JsonObject, path: string): Json[] | undefined {
-    const [some, one] = [schema.get("enum"), schema.get("const")]
-    if (some === undefined && one === undefined && !schema.has("const")) return undefined
-    if (some !== undefined && !Array.isArray(some))
-      throw new SchemaError(`${path}: enum must be an array`)
-    const all = some === undefined ? [one!] : (some as Json[])
-    const types = schema.has("type") || schema.has("nullable") ? typesOf(schema, path) : undefined
-    const fitting = types ? all.filter((value) => types.some((type) => isOfType(value, type))) : all
+  /** The values of enum and const that the rest of the schema allows; undefined if it has neither.
+   *  @throws SchemaError if there are none */
+  literals(schema: JsonObject, path: string): Json[] | undefined {
+    if (!schema.has("enum") && !schema.has("const")) return undefined
+    const some = schema.get("enum") ?? [schema.get("const")!]
+    if (!Array.isArray(some)) throw new SchemaError(`${path}: enum must be an array`)
+    const one = schema.has("const") ? printJson(schema.get("const")!) : undefined
+    const types = schema.has("type") || schema.has("nullable") ? typesOf(schema, path) : TYPES
+    const fitting = some.filter(
+      (value) =>
+        (one === undefined || printJson(value) === one) && this.#fits(value, types, schema, path),
+    )
     if (fitting.length === 0) throw new SchemaError(`${path}: enum has no value that could be used`)
     return fitting
+  }
+
+  /** Whether a value has one of the types, and what the schema says of that type holds for it. */
+  #fits(value: Json, types: readonly TypeName[], schema: JsonObject, path: string): boolean {
+    const type = types.find((t) => isOfType(value, t))
+    if (type === undefined) return false
+    if (value instanceof JsonNumber) return isWithin(Number(value.text), schema)
+    const says = IMPLIED.find(([t]) => t === type)?.[1].some((keyword) => schema.has(keyword))
+    return !says || new Machine(this.#typed(type, schema, path)).accepts(valueLiteral(value))
   }
 
   #typed(type: TypeName, schema: JsonObject, path: string): Node {
@@ -208,6 +223,19 @@ export function typesOf(schema: JsonObject, path: string): TypeName[] {
   const implied = IMPLIED.filter(([, keys]) => keys.some((k) => schema.has(k))).map(([t]) => t)
   const types = named.length > 0 ? (named as TypeName[]) : implied.length > 0 ? implied : [...TYPES]
   return schema.get("nullable") === true && !types.includes("null") ? [...types, "null"] : types
+}
+
+function isWithin(value: number, schema: JsonObject): boolean {
+  const bound = (keyword: string) => {
+    const given = schema.get(keyword)
+    return given instanceof JsonNumber ? Number(given.text) : undefined
+  }
+  return (
+    value >= (bound("minimum") ?? -Infinity) &&
+    value <= (bound("maximum") ?? Infinity) &&
+    value > (bound("exclusiveMinimum") ?? -Infinity) &&
+    value < (bound("exclusiveMaximum") ?? Infinity)
+  )
 }
 
 function isOfType(value: Json, type: TypeName): boolean {
