@@ -13,15 +13,27 @@ export interface TestServer {
   service: Service
   log: string[]
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>
+  /** Waits until no generation runs or waits, neither here nor in the engine. */
+  idle(): Promise<void>
   close(): Promise<void>
 }
 
-export async function serveMini(apiKey?: string, strictFields = false): Promise<TestServer> {
+export interface TestServerOptions {
+  apiKey?: string
+  strictFields?: boolean
+  /** Sequences, and requests that may run or wait. */
+  nSeqs?: number
+  maxRequests?: number
+  context?: number
+}
+
+export async function serveMini(options: TestServerOptions = {}): Promise<TestServer> {
+  const { apiKey, strictFields = false } = options
   const log: string[] = []
-  const ready = openMini()
+  const ready = openMini(options)
   const say = (line: string) => void log.push(line)
-  const options = { host: "127.0.0.1", port: 0, apiKey, strictFields, log: say }
-  const server: HttpServer = startServer(options, ready)
+  const listen = { host: "127.0.0.1", port: 0, apiKey, strictFields, log: say }
+  const server: HttpServer = startServer(listen, ready)
   const service = await ready
   const url = server.url.replace(/\/$/, "")
   return {
@@ -34,6 +46,11 @@ export async function serveMini(apiKey?: string, strictFields = false): Promise<
         body: typeof body === "string" ? body : JSON.stringify(body),
         ...init,
       }),
+    async idle() {
+      const { metrics, client } = service
+      const isBusy = () => metrics.running > 0 || client.load.running > 0
+      for (let i = 0; i < 500 && isBusy(); i++) await Bun.sleep(10)
+    },
     async close() {
       await server.stop()
       service.client.close()
@@ -41,8 +58,12 @@ export async function serveMini(apiKey?: string, strictFields = false): Promise<
   }
 }
 
-async function openMini(): Promise<Service> {
-  const options = { nSeqs: 4, context: 4096, threads: 2 }
+async function openMini({
+  nSeqs = 4,
+  context = 4096,
+  maxRequests = 8,
+}: TestServerOptions): Promise<Service> {
+  const options = { nSeqs, context, threads: 2 }
   const client = await EngineClient.open(spawnEngine(), { path: MINI_Q8 }, options)
   const { tokenizer } = await readModelText(MINI_Q8)
   return {
@@ -53,7 +74,7 @@ async function openMini(): Promise<Service> {
     kept: new Map(),
     replay: new CallReplay(tokenizer),
     log: () => {},
-    maxRequests: 8,
+    maxRequests,
   }
 }
 
