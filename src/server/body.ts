@@ -36,8 +36,11 @@ async function bytesOf(request: Request): Promise<Uint8Array> {
     const message = `The body did not arrive within ${DEADLINE_MS / 1000} s`
     timer = setTimeout(() => reject(new HttpError(408, message)), DEADLINE_MS)
   })
+  const whole = request.arrayBuffer().catch(() => {
+    throw badRequest("The body broke off") // heard by nobody: the client has gone
+  })
   try {
-    return new Uint8Array(await Promise.race([request.arrayBuffer(), late]))
+    return new Uint8Array(await Promise.race([whole, late]))
   } finally {
     clearTimeout(timer)
   }
