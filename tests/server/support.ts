@@ -25,14 +25,15 @@ export interface TestServerOptions {
   nSeqs?: number
   maxRequests?: number
   context?: number
+  patienceS?: number
 }
 
 export async function serveMini(options: TestServerOptions = {}): Promise<TestServer> {
-  const { apiKey, strictFields = false } = options
+  const { apiKey, strictFields = false, patienceS = 30 } = options
   const log: string[] = []
   const ready = openMini(options)
   const say = (line: string) => void log.push(line)
-  const listen = { host: "127.0.0.1", port: 0, apiKey, strictFields, log: say }
+  const listen = { host: "127.0.0.1", port: 0, apiKey, strictFields, patienceS, log: say }
   const server: HttpServer = startServer(listen, ready)
   const service = await ready
   const url = server.url.replace(/\/$/, "")
@@ -49,7 +50,7 @@ export async function serveMini(options: TestServerOptions = {}): Promise<TestSe
     async idle() {
       const { metrics, client } = service
       const isBusy = () => metrics.running > 0 || client.load.running > 0
-      for (let i = 0; i < 500 && isBusy(); i++) await Bun.sleep(10)
+      for (let i = 0; i < 3000 && isBusy(); i++) await Bun.sleep(10)
     },
     async close() {
       await server.stop()
