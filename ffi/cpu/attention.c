@@ -9,8 +9,13 @@
 /* Keys unpacked at a time: 12 rows of 512 f32 are 24 KiB. */
 #define KEYS 12
 /* Keys and heads whose sums stay in registers. */
+#if DS4_BIG_TILES
+#define KEY_TILE 6
+#define HEAD_TILE 4
+#else
 #define KEY_TILE 3
 #define HEAD_TILE 2
+#endif
 /* Unpacked keys are kept for the second pass if all of them take no more than this. */
 #define KEPT_BYTES (256u << 10)
 /* Heads of an item at most: their queries, sums and scores stay in L2. */
@@ -150,13 +155,14 @@ DS4_INLINE void add_values(const attend_job *j, const workspace *s, const float 
 /* Scores of a block of keys, the first of which is key i; or with `values` their share of acc. */
 static void block_heads(const attend_job *j, const workspace *s, const float *block,
                         uint32_t n_heads, uint32_t i, uint32_t n, bool values) {
-  for (uint32_t h = 0; h < n_heads; h += HEAD_TILE) {
+  for (uint32_t h = 0; h < n_heads;) {
     float *scores = s->scores + (uint64_t)h * j->max_keys + i;
-    const bool one = h + HEAD_TILE > n_heads;
-    if (values && one) add_values(j, s, block, h, 1, scores, n);
-    else if (values) add_values(j, s, block, h, HEAD_TILE, scores, n);
-    else if (one) score_heads(j, s, block, h, 1, n, scores);
-    else score_heads(j, s, block, h, HEAD_TILE, n, scores);
+    const bool whole = h + HEAD_TILE <= n_heads;
+    if (values && whole) add_values(j, s, block, h, HEAD_TILE, scores, n);
+    else if (values) add_values(j, s, block, h, 1, scores, n);
+    else if (whole) score_heads(j, s, block, h, HEAD_TILE, n, scores);
+    else score_heads(j, s, block, h, 1, n, scores);
+    h += whole ? HEAD_TILE : 1;
   }
 }
 

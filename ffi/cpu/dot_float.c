@@ -7,8 +7,15 @@
 /* Elements at a time: they stay in L1 while all pairs of rows meet. */
 #define K_BLOCK 1024
 /* Rows of each side whose sums stay in registers. */
+#if DS4_BIG_TILES
+#define TILE_W 4
+#define TILE_X 6
+#else
 #define TILE_W 2
 #define TILE_X 3
+#endif
+/* Activation rows from which tiles pay, and what is left over by a tile comes in. */
+#define FEW_X 3
 /* Activation rows from which widening a block first pays. */
 #define WIDEN_ROWS 12
 
@@ -81,6 +88,8 @@ DS4_INLINE void add_tiles(rows w, uint32_t n_w, const uint32_t tile_w, const ds4
     uint32_t b = 0;
     for (; b + TILE_X <= d->n_x; b += TILE_X)
       add_tile(part, tile_w, d->x + b, TILE_X, i, n, false, (sums_row *)(acc[a] + b));
+    for (; TILE_X > FEW_X && b + FEW_X <= d->n_x; b += FEW_X)
+      add_tile(part, tile_w, d->x + b, FEW_X, i, n, false, (sums_row *)(acc[a] + b));
     for (; b < d->n_x; b++)
       add_tile(part, tile_w, d->x + b, 1, i, n, false, (sums_row *)(acc[a] + b));
   }
@@ -111,7 +120,7 @@ DS4_INLINE void dot_rows(uint32_t type, const ds4_dot *d) {
     const uint32_t n_w = DS4_MIN(ROWS, d->n_w - r);
     const rows w = {type, d->w + r * d->w_bytes, d->w_bytes};
     for (uint32_t a = 0; a < ROWS; a++) memset(acc[a], 0, d->n_x * sizeof acc[a][0]);
-    if (d->n_x < TILE_X) add_streams(w, n_w, d, whole, acc);
+    if (d->n_x < FEW_X) add_streams(w, n_w, d, whole, acc);
     else
       for (uint64_t i = 0; i < whole; i += K_BLOCK) {
         const rows block = {type, w.at + i * size_of(type), w.bytes};

@@ -150,6 +150,11 @@ DS4_INLINE i32x8 tile_plain(i32x8 acc, const i8x32 *w, const int8_t *x, const ui
 }
 #endif
 
+/* Whether two dozen sums of f32x16 stay in registers; else half a dozen do. */
+#if !defined(DS4_BIG_TILES)
+#define DS4_BIG_TILES 0
+#endif
+
 /* The weight rows of a tile that a vector holds, four elements of each. */
 #if !defined(DS4_TILE_LANES)
 #define DS4_TILE_LANES 8

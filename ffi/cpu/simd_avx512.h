@@ -8,6 +8,8 @@
 /* A code may be any byte: sums of four products go straight to 32 bits. */
 #define DS4_WIDE_CODES 1
 #define DS4_TILE_LANES 16
+/* 32 registers, each a whole f32x16. */
+#define DS4_BIG_TILES 1
 #include "simd_avx2.h"
 
 DS4_INLINE __m512i avx512_spread4(const int8_t *x) {

@@ -17,7 +17,7 @@ import {
   tree,
   until,
 } from "./nodes.ts"
-import { countOf, SchemaReader, typesOf } from "./schema.ts"
+import { newBudget, SchemaReader, typesOf } from "./schema.ts"
 import { insideOf, stringRules } from "./strings.ts"
 
 /** A tool as far as its calls go. */
@@ -50,6 +50,7 @@ export function textAndCallsNode(tools: readonly CallTool[], most: number): Node
 class CallGrammar {
   readonly #hasDsml: boolean
   readonly #closeValue: Node
+  readonly #budget = newBudget()
 
   constructor(hasDsml: boolean) {
     this.#hasDsml = hasDsml
@@ -90,7 +91,7 @@ class CallGrammar {
   /** Parameters in any order. */
   #declared(schema: Json, path: string): Node {
     if (!(schema instanceof Map)) throw new SchemaError(`${path}: parameters must be a schema`)
-    const reader = new SchemaReader(schema)
+    const reader = new SchemaReader(schema, this.#budget)
     const simple = reader.resolve(schema, path)
     const types = typesOf(simple, path)
     if (!types.includes("object") || ["anyOf", "oneOf", "enum", "const"].some((k) => simple.has(k)))
@@ -159,7 +160,7 @@ class CallGrammar {
 
   /** A string and its closing tag. */
   #text(schema: JsonObject, path: string): Node {
-    const rules = stringRules(schema, path, countOf)
+    const rules = stringRules(schema, path)
     const isFree = rules.min === 0 && rules.max === Infinity && rules.pattern === undefined
     return isFree ? this.#free() : sequence(insideOf(rules, false), this.#closeValue)
   }

@@ -2,6 +2,7 @@
  *  line with its indentation. */
 import { type Json, type JsonObject, printJson } from "../chat/json.ts"
 import { SchemaError } from "../errors.ts"
+import { countOf } from "./keywords.ts"
 import {
   choice,
   EMPTY,
@@ -17,7 +18,9 @@ import {
 } from "./nodes.ts"
 import { NUMBER } from "./numbers.ts"
 import { quoted } from "./strings.ts"
-import { countOf, type SchemaReader } from "./schema.ts"
+
+/** The values that a schema inside another allows. @throws SchemaError */
+export type ReadNode = (schema: Json, path: string) => Node
 
 const BLANK = literal(" ")
 const GAP = choice(
@@ -46,15 +49,25 @@ const anyOfDepth: Node[] = [choice(quoted(text()), anyScalar)]
 export function anyValue(depth = ANY_DEPTH): Node {
   return (anyOfDepth[depth] ??= choice(anyOfDepth[0]!, anyObject(depth - 1), anyArray(depth - 1)))
 }
+
+const arrays: Node[] = []
 /** Any array with values nested at most so deeply. */
-export const anyArray = (depth = ANY_DEPTH): Node => {
+export function anyArray(depth = ANY_DEPTH): Node {
+  const known = arrays[depth]
+  if (known) return known
   const item = anyValue(depth)
-  return bracketed("[", sequence(item, repeat(sequence(COMMA, item), 0)), "]", true)
+  const items = sequence(item, repeat(sequence(COMMA, item), 0))
+  return (arrays[depth] = bracketed("[", items, "]", true))
 }
+
+const objects: Node[] = []
 /** Any object with values nested at most so deeply. */
-export const anyObject = (depth = ANY_DEPTH): Node => {
+export function anyObject(depth = ANY_DEPTH): Node {
+  const known = objects[depth]
+  if (known) return known
   const member = sequence(anyKey, COLON, anyValue(depth))
-  return bracketed("{", sequence(member, repeat(sequence(COMMA, member), 0)), "}", true)
+  const members = sequence(member, repeat(sequence(COMMA, member), 0))
+  return (objects[depth] = bracketed("{", members, "}", true))
 }
 
 /** Properties of a schema with what is required of them, in order. */
@@ -76,21 +89,17 @@ export function propertiesOf(
 }
 
 /** Objects: the properties in order, those that are not required may be left out; then any others. */
-export function objectNode(reader: SchemaReader, schema: JsonObject, path: string): Node {
+export function objectNode(read: ReadNode, schema: JsonObject, path: string): Node {
   const properties = propertiesOf(schema, path)
   const more = schema.get("additionalProperties") ?? schema.get("properties") === undefined
   const isOpen = more !== false
   const members = Array.from(properties, ([key, { schema: value, isRequired }]) => ({
-    node: sequence(literal(printJson(key)), COLON, reader.node(value, `${path}.${key}`)),
+    node: sequence(literal(printJson(key)), COLON, read(value, `${path}.${key}`)),
     isRequired,
   }))
   if (members.length === 0 && !isOpen) return literal("{}")
   const other = isOpen
-    ? sequence(
-        otherKey([...properties.keys()]),
-        COLON,
-        reader.node(more, `${path}.additionalProperties`),
-      )
+    ? sequence(otherKey([...properties.keys()]), COLON, read(more, `${path}.additionalProperties`))
     : undefined
   return bracketed("{", ordered(members, other), "}", !members.some((m) => m.isRequired))
 }
@@ -147,25 +156,25 @@ function unlike(keys: readonly (readonly number[])[], at: number): Node {
   return choice(other, ...same, ...(isKey ? [] : [EMPTY]))
 }
 
-export function arrayNode(reader: SchemaReader, schema: JsonObject, path: string): Node {
+export function arrayNode(read: ReadNode, schema: JsonObject, path: string): Node {
   const min = countOf(schema, "minItems", path) ?? 0
   const max = countOf(schema, "maxItems", path) ?? Infinity
   if (min > max) throw new SchemaError(`${path}: minItems ${min} is more than maxItems ${max}`)
   const items = schema.get("items") ?? true
   const listed = Array.isArray(items) ? items : schema.get("prefixItems")
-  if (listed !== undefined) return tupleNode(reader, schema, listed, [min, max], path)
+  if (listed !== undefined) return tupleNode(read, schema, listed, [min, max], path)
   if (max === 0 || items === false) {
     if (min > 0) throw new SchemaError(`${path}: minItems ${min} where no item can be`)
     return literal("[]")
   }
-  const item = reader.node(items, `${path}.items`)
+  const item = read(items, `${path}.items`)
   const rest = repeat(sequence(COMMA, item), Math.max(min - 1, 0), max - 1)
   return bracketed("[", sequence(item, rest), "]", min === 0)
 }
 
 /** Arrays whose first items have schemas of their own; all of those are there. */
 function tupleNode(
-  reader: SchemaReader,
+  read: ReadNode,
   schema: JsonObject,
   listed: Json,
   [min, max]: [number, number],
@@ -174,13 +183,13 @@ function tupleNode(
   if (!Array.isArray(listed)) throw new SchemaError(`${path}: prefixItems must be a list`)
   const n = listed.length
   if (n === 0 || max < n) throw new SchemaError(`${path}: maxItems ${max} is less than prefixItems`)
-  const first = listed.map((item, i) => reader.node(item, `${path}.prefixItems.${i}`))
+  const first = listed.map((item, i) => read(item, `${path}.prefixItems.${i}`))
   const items = Array.isArray(schema.get("items")) ? false : (schema.get("items") ?? false)
   if (items === false && min > n) throw new SchemaError(`${path}: minItems ${min}, but ${n} items`)
   const more =
     items === false
       ? EMPTY
-      : repeat(sequence(COMMA, reader.node(items, `${path}.items`)), Math.max(min - n, 0), max - n)
+      : repeat(sequence(COMMA, read(items, `${path}.items`)), Math.max(min - n, 0), max - n)
   const all = first.flatMap((item, i) => (i === 0 ? [item] : [COMMA, item]))
   return bracketed("[", sequence(...all, more), "]", false)
 }

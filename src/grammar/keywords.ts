@@ -135,3 +135,13 @@ function both(keyword: string, a: Json, b: Json, path: string): Json {
   }
   throw new SchemaError(`${path}: ${keyword} is said twice, in ways that cannot be held together`)
 }
+
+/** A keyword's count. @throws SchemaError if it is none */
+export function countOf(schema: JsonObject, keyword: string, path: string): number | undefined {
+  const value = schema.get(keyword)
+  if (value === undefined) return undefined
+  const count = value instanceof JsonNumber ? Number(value.text) : Number.NaN
+  if (!Number.isInteger(count) || count < 0)
+    throw new SchemaError(`${path}: ${keyword} must be a whole number, 0 or more`)
+  return count
+}

@@ -183,8 +183,8 @@ export class Machine {
   ): void {
     const { stop } = node
     if (symbol === stop[count]) {
-      const isAll = count + 1 === stop.length
-      out.push(isAll ? this.#frame(node.then, 0, after) : this.#frame(node, count + 1, after))
+      if (count + 1 < stop.length) out.push(this.#frame(node, count + 1, after))
+      else if (node.then) out.push(this.#frame(node.then, 0, after))
       return
     }
     const controlIsNext = stop[count]! >= 256

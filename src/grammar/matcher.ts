@@ -103,8 +103,9 @@ export class Matcher {
     const { machine, vocabulary } = this.#masks
     if (id === vocabulary.eosId && this.#state.accepts) return
     let state: State | null = this.#state
-    for (const symbol of vocabulary.symbols(id)) {
-      state = machine.step(state, symbol)
+    const symbols = vocabulary.symbols(id)
+    for (let i = 0; i < symbols.length; i++) {
+      state = machine.step(state, symbols.charCodeAt(i))
       if (!state) throw new Ds4Error(`Token ${id} does not follow the grammar`)
     }
     this.#state = this.#masks.tidy(state)

@@ -61,7 +61,8 @@ export interface TextNode extends Base {
 export interface UntilNode extends Base {
   readonly kind: "until"
   readonly stop: readonly number[]
-  readonly then: Node
+  /** Null where nothing can follow: then the stop must not come. */
+  then: Node | null
   readonly mayEnd: boolean
 }
 /** Each item at most once, in any order; those that are required are not left out. */

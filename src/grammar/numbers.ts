@@ -109,7 +109,20 @@ function ceilDiv(a: bigint, b: bigint): bigint {
   return a % b > 0n ? quotient + 1n : quotient
 }
 
+const MOST_RANGES = 256
+/** Ranges that were made: schemas have the same ones again and again. */
+const ranges = new Map<string, Node | undefined>()
+
 function rangeOf(low: bigint, high: bigint, scale: number): Node | undefined {
+  const key = `${low} ${high} ${scale}`
+  if (ranges.has(key)) return ranges.get(key)
+  if (ranges.size >= MOST_RANGES) ranges.clear()
+  const range = newRange(low, high, scale)
+  ranges.set(key, range)
+  return range
+}
+
+function newRange(low: bigint, high: bigint, scale: number): Node | undefined {
   if (low > high) return undefined
   const parts: Node[] = []
   if (low < 0n) {

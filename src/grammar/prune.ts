@@ -12,16 +12,27 @@ export function satisfiable(root: Node): boolean {
   for (const node of all) {
     if (node.kind === "choice") node.items = node.items.filter((item) => good.has(item))
     if (node.kind === "repeat" && !good.has(node.item)) node.max = 0
+    if (node.kind === "until" && node.then && !good.has(node.then)) node.then = null
     if (node.kind === "shuffle") node.items = node.items.filter((item) => good.has(item.node))
   }
   return good.has(root)
 }
 
+/** All nodes, each after those it is made of where they do not hold it themselves: so one pass finds
+ *  nearly all that is good. */
 function reachable(root: Node): Node[] {
   const seen = new Set<Node>([root])
-  for (const node of seen) for (const child of childrenOf(node)) seen.add(child)
-  // From the leaves up most are found good at once.
-  return [...seen].toReversed()
+  const out: Node[] = []
+  const open: [node: Node, children: Iterator<Node>][] = [[root, childrenOf(root).values()]]
+  for (let top = open.at(-1); top; top = open.at(-1)) {
+    const { value: child, done } = top[1].next()
+    if (done) out.push(open.pop()![0])
+    else if (!seen.has(child)) {
+      seen.add(child)
+      open.push([child, childrenOf(child).values()])
+    }
+  }
+  return out
 }
 
 function childrenOf(node: Node): readonly Node[] {
@@ -36,7 +47,7 @@ function childrenOf(node: Node): readonly Node[] {
     case "link":
       return node.target ? [node.target] : []
     case "until":
-      return [node.then]
+      return node.then ? [node.then] : []
     default:
       return []
   }
@@ -55,7 +66,7 @@ function isGood(node: Node, good: ReadonlySet<Node>): boolean {
     case "link":
       return node.target !== null && good.has(node.target)
     case "until":
-      return node.mayEnd || good.has(node.then)
+      return node.mayEnd || (node.then !== null && good.has(node.then))
     case "set":
       return node.bits.some((word) => word !== 0)
     case "tree":

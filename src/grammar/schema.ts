@@ -3,7 +3,7 @@
  *  are short. */
 import { type Json, JsonNumber, type JsonObject, printJson } from "../chat/json.ts"
 import { SchemaError } from "../errors.ts"
-import { anyValue, arrayNode, objectNode, valueLiteral } from "./collections.ts"
+import { anyValue, arrayNode, objectNode, type ReadNode, valueLiteral } from "./collections.ts"
 import { type LinkNode, choice, link, type Node, tree } from "./nodes.ts"
 import { type Bounds, decimalOf, INTEGER, integerWithin, NUMBER, numberWithin } from "./numbers.ts"
 import { alternativesOf, isAnnotation, merge, REFUSED } from "./keywords.ts"
@@ -20,22 +20,29 @@ const IMPLIED: readonly (readonly [TypeName, readonly string[]])[] = [
   ["number", ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]],
 ]
 const MAX_DEPTH = 100
-const MAX_SCHEMAS = 20_000
+const MAX_SCHEMAS = 5000
+
+/** Schemas, those inside others counted, that one grammar may still be made of. */
+export interface Budget {
+  left: number
+}
+export const newBudget = (): Budget => ({ left: MAX_SCHEMAS })
 
 export class SchemaReader {
   readonly #root: Json
   readonly #refs = new Map<string, LinkNode>()
-  #schemas = 0
+  readonly #budget: Budget
   #depth = 0
 
-  constructor(root: Json) {
+  constructor(root: Json, budget = newBudget()) {
     this.#root = root
+    this.#budget = budget
   }
 
   /** The values that a schema allows.
    *  @throws SchemaError naming the place and the keyword */
-  node(schema: Json, path: string): Node {
-    if (++this.#schemas > MAX_SCHEMAS) throw new SchemaError(`${path}: the schema is too large`)
+  readonly node: ReadNode = (schema, path) => {
+    if (--this.#budget.left < 0) throw new SchemaError(`${path}: the schema is too large`)
     if (++this.#depth > MAX_DEPTH) throw new SchemaError(`${path}: the schema is nested too deeply`)
     try {
       if (schema === true) return anyValue()
@@ -143,11 +150,11 @@ export class SchemaReader {
   #typed(type: TypeName, schema: JsonObject, path: string): Node {
     switch (type) {
       case "object":
-        return objectNode(this, schema, path)
+        return objectNode(this.node, schema, path)
       case "array":
-        return arrayNode(this, schema, path)
+        return arrayNode(this.node, schema, path)
       case "string":
-        return quoted(insideOf(stringRules(schema, path, countOf), true))
+        return quoted(insideOf(stringRules(schema, path), true))
       case "boolean":
         return tree([true, false].map(valueLiteral))
       case "null":
@@ -209,16 +216,6 @@ function isOfType(value: Json, type: TypeName): boolean {
   if (value instanceof Map) return type === "object"
   if (!(value instanceof JsonNumber)) return typeof value === type
   return type === "number" || (type === "integer" && Number.isInteger(Number(value.text)))
-}
-
-/** A keyword's count. @throws SchemaError if it is none */
-export function countOf(schema: JsonObject, keyword: string, path: string): number | undefined {
-  const value = schema.get(keyword)
-  if (value === undefined) return undefined
-  const count = value instanceof JsonNumber ? Number(value.text) : Number.NaN
-  if (!Number.isInteger(count) || count < 0)
-    throw new SchemaError(`${path}: ${keyword} must be a whole number, 0 or more`)
-  return count
 }
 
 function numeric(type: "number" | "integer", schema: JsonObject, path: string): Node {

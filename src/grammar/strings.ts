@@ -1,6 +1,7 @@
 /** JSON strings within what a schema says of them. */
 import type { JsonObject } from "../chat/json.ts"
 import { SchemaError } from "../errors.ts"
+import { countOf } from "./keywords.ts"
 import { literal, type Node, sequence, text } from "./nodes.ts"
 import { regexNode } from "./regex.ts"
 import { character, jsonCharacter, type Ranges, without } from "./text.ts"
@@ -41,9 +42,9 @@ export interface StringRules {
 }
 
 /** @throws SchemaError for what cannot be held to, or by nothing */
-export function stringRules(schema: JsonObject, path: string, count: CountOf): StringRules {
-  const min = count(schema, "minLength", path) ?? 0
-  const max = count(schema, "maxLength", path) ?? Infinity
+export function stringRules(schema: JsonObject, path: string): StringRules {
+  const min = countOf(schema, "minLength", path) ?? 0
+  const max = countOf(schema, "maxLength", path) ?? Infinity
   if (min > max) throw new SchemaError(`${path}: minLength ${min} is more than maxLength ${max}`)
   const [pattern, format] = [schema.get("pattern"), schema.get("format")]
   const hasLength = min > 0 || max < Infinity
@@ -62,9 +63,6 @@ export function stringRules(schema: JsonObject, path: string, count: CountOf): S
     throw new SchemaError(`${path}: format "${String(format)}" is not supported`)
   return { min, max, pattern: `^(?:${known})$` }
 }
-
-/** A number of something, as a keyword has it. */
-export type CountOf = (schema: JsonObject, keyword: string, path: string) => number | undefined
 
 /** The inside of a JSON string, without its quotes, or plain text without `<`. */
 export function insideOf({ min, max, pattern }: StringRules, isJson: boolean): Node {

@@ -32,20 +32,20 @@ export interface GrammarVocabulary {
   readonly sameAs: ReadonlyMap<number, number>
   /** Whether ｜DSML｜ is a token. */
   readonly hasDsml: boolean
-  symbols(id: number): readonly number[]
+  /** A character for each symbol. */
+  symbols(id: number): string
 }
 
 const LONGEST_TEXT = 128
-const LESS_THAN = 0x3c
 
 export function grammarVocabulary(tokenizer: Tokenizer): GrammarVocabulary {
   const size = tokenizer.vocabSize
   const words = Math.ceil(size / 32)
   const dsmlId = tokenizer.id("｜DSML｜")
   const hasDsml = dsmlId !== undefined && tokenizer.isControl(dsmlId)
-  const symbols = (id: number): number[] => {
-    if (hasDsml && id === dsmlId) return [DSML_SYMBOL]
-    return tokenizer.isControl(id) ? [] : [...tokenizer.decodeBytes(id)]
+  const symbols = (id: number): string => {
+    if (hasDsml && id === dsmlId) return String.fromCharCode(DSML_SYMBOL)
+    return tokenizer.isControl(id) ? "" : Buffer.from(tokenizer.decodeBytes(id)).toString("latin1")
   }
   const all = Array.from({ length: size }, (_, id) => symbols(id))
   const lengths = all.map(textLength)
@@ -56,8 +56,7 @@ export function grammarVocabulary(tokenizer: Tokenizer): GrammarVocabulary {
     const length = lengths[id]!
     if (length > 0 && length <= LONGEST_TEXT) setBit(exact[length]!, id)
     else notInText.push(id)
-    if (all[id]!.length > 0 && !all[id]!.some((s) => s === LESS_THAN || s >= 256))
-      setBit(untilMask, id)
+    if (/^[^<\u0100]+$/.test(all[id]!)) setBit(untilMask, id)
     else notInUntil.push(id)
   }
   for (let n = 1; n <= LONGEST_TEXT; n++)
@@ -75,7 +74,7 @@ export function grammarVocabulary(tokenizer: Tokenizer): GrammarVocabulary {
     untilMask,
     sameAs,
     hasDsml,
-    symbols: (id) => all[id] ?? [],
+    symbols: (id) => all[id] ?? "",
   }
 }
 
@@ -84,23 +83,22 @@ export function setBit(mask: Int32Array, id: number): void {
 }
 
 /** Characters of a token that are whole and need no escape in a JSON string; 0 if it is no such token. */
-function textLength(symbols: readonly number[]): number {
+function textLength(symbols: string): number {
   let n = 0
   for (let i = 0; i < symbols.length; n++) {
-    const lead = symbols[i++]!
+    const lead = symbols.charCodeAt(i++)
     if (isPlain(lead)) continue
     if (!tailOf(lead)) return 0
     const more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1
-    const second = symbols[i]
-    if (second === undefined || !isSecond(lead, second)) return 0
-    for (let k = 1; k < more; k++)
-      if ((symbols[i + k]! & 0xc0) !== 0x80 || symbols[i + k]! > 255) return 0
+    if (!isSecond(lead, symbols.charCodeAt(i))) return 0
+    for (let k = 1; k < more; k++) if (!isSecond(0, symbols.charCodeAt(i + k))) return 0
     i += more
   }
   return n
 }
 
-/** Whether a byte may come second: neither too long a form nor half a surrogate pair nor too large. */
+/** Whether a byte may come second: neither too long a form nor half a surrogate pair nor too large. NaN,
+ *  where there is none, may not. */
 function isSecond(lead: number, byte: number): boolean {
   const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80
   const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf
@@ -110,11 +108,11 @@ function isSecond(lead: number, byte: number): boolean {
 /** The tree of some tokens; tokens of the same symbols as an earlier one go into `sameAs`. */
 function tokenTree(
   ids: readonly number[],
-  symbols: readonly (readonly number[])[],
+  symbols: readonly string[],
   sameAs?: Map<number, number>,
 ): TokenTree {
-  const sorted = ids.filter((id) => symbols[id]!.length > 0)
-  sorted.sort((a, b) => compare(symbols[a]!, symbols[b]!) || a - b)
+  const sorted = ids.filter((id) => symbols[id] !== "")
+  sorted.sort((a, b) => (symbols[a]! < symbols[b]! ? -1 : symbols[a]! > symbols[b]! ? 1 : a - b))
   const [symbol, first, last, token]: [number[], number[], number[], number[]] = [[], [], [], []]
   const node = (s: number): number => {
     first.push(0)
@@ -132,9 +130,9 @@ function tokenTree(
     const groups: [node: number, from: number, to: number][] = []
     first[at] = symbol.length
     while (from < to) {
-      const s = symbols[sorted[from]!]![depth]!
+      const s = symbols[sorted[from]!]!.charCodeAt(depth)
       let end = from
-      while (end < to && symbols[sorted[end]!]![depth] === s) end++
+      while (end < to && symbols[sorted[end]!]!.charCodeAt(depth) === s) end++
       groups.push([node(s), from, end])
       from = end
     }
@@ -149,10 +147,4 @@ function tokenTree(
     last: Int32Array.from(last),
     token: Int32Array.from(token),
   }
-}
-
-function compare(a: readonly number[], b: readonly number[]): number {
-  const n = Math.min(a.length, b.length)
-  for (let i = 0; i < n; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
-  return a.length - b.length
 }

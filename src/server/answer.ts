@@ -49,7 +49,7 @@ async function* announcing(
 ): AsyncGenerator<BlockEvent> {
   try {
     for await (const event of events) {
-      begin()
+      if (event.type !== "progress") begin()
       yield event
     }
   } finally {

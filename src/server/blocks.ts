@@ -16,6 +16,8 @@ export interface Block {
 }
 
 export type BlockEvent =
+  /** The prompt is read so far. */
+  | { type: "progress"; done: number; total: number; cached: number }
   | { type: "open"; block: Block }
   | { type: "delta"; block: Block; text: string; tokens?: ShownToken[] }
   | { type: "close"; block: Block }
@@ -31,6 +33,11 @@ export async function* blocksOf(events: AsyncIterable<GenerateEvent>): AsyncGene
     return { index: index++, id, kind, name, text: "", isCut: false }
   }
   for await (const event of events) {
+    if (event.type === "prefill") {
+      const { done, total, cached } = event
+      yield { type: "progress", done, total, cached }
+      continue
+    }
     const kind = kindOf(event)
     if (
       open &&

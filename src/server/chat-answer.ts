@@ -56,9 +56,11 @@ export async function* chatChunks(
   head: Head,
   withUsage: boolean,
   logprobs: LogprobsOf | null,
+  withProgress: boolean,
 ): AsyncGenerator<string> {
   const chunk = (choices: object[], more: object = {}) =>
     dataEvent({ ...head, object: "chat.completion.chunk", choices, ...more })
+  const started = performance.now()
   const nCalls = answers.map(() => 0)
   const ends: GenerateEnd[] = []
   try {
@@ -72,6 +74,11 @@ export async function* chatChunks(
         yield chunk([last], { timings: timingsOf(event.end) })
         continue
       }
+      if (event.type === "progress") {
+        if (withProgress)
+          yield chunk([choiceOf(index, {})], { prompt_progress: progressOf(event, started) })
+        continue
+      }
       if (event.type === "open" && event.block.kind === "call") nCalls[index]!++
       const delta = deltaOf(event, nCalls[index]! - 1)
       if (delta) yield chunk([choiceOf(index, delta, logprobsIn(event, logprobs))])
@@ -82,6 +89,12 @@ export async function* chatChunks(
     yield dataEvent(errorBody(asHttpError(error)))
   }
 }
+
+/** llama-server's: tokens of the prompt, those that were there already, those read. */
+const progressOf = (
+  { done, total, cached }: BlockEvent & { type: "progress" },
+  started: number,
+) => ({ total, cache: cached, processed: done, time_ms: Math.round(performance.now() - started) })
 
 const choiceOf = (
   index: number,
@@ -96,7 +109,10 @@ function logprobsIn(event: BlockEvent, logprobs: LogprobsOf | null): object | nu
 }
 
 /** What an event adds to the message. @param index of the call, if it is of one */
-function deltaOf(event: Exclude<BlockEvent, { type: "end" }>, index: number): object | null {
+function deltaOf(
+  event: Exclude<BlockEvent, { type: "end" | "progress" }>,
+  index: number,
+): object | null {
   const { block } = event
   if (event.type === "open")
     return block.kind === "call" ? { tool_calls: [{ index, ...callOf(block, "") }] } : null

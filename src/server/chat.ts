@@ -10,6 +10,7 @@ import {
   biasField,
   biasOf,
   COMMON,
+  MOST_CHOICES,
   objectOf,
   readFields,
   samplingOf,
@@ -29,9 +30,6 @@ const toolChoice = v.optional(
   ]),
 )
 
-/** Answers to one request at most. */
-const MOST_CHOICES = 8
-
 export const SHAPE = {
   ...COMMON,
   messages: v.pipe(v.array(objectOf({ role: v.string() })), v.minLength(1)),
@@ -42,6 +40,7 @@ export const SHAPE = {
   logprobs: v.optional(v.boolean()),
   top_logprobs: v.optional(whole(0, MOST_LOGPROBS)),
   max_completion_tokens: tokenCount,
+  return_progress: v.optional(v.boolean()),
   n: v.optional(whole(1, MOST_CHOICES)),
   logit_bias: biasField,
   reasoning_effort: effortField,
@@ -63,7 +62,10 @@ export async function chatCompletions(
   const logprobs = fields.logprobs ? logprobsIn(service.tokenizer) : null
   if (fields.stream) {
     const withUsage = fields.stream_options?.include_usage ?? false
-    return sseResponse(chatChunks(answers, head, withUsage, logprobs), headers)
+    return sseResponse(
+      chatChunks(answers, head, withUsage, logprobs, fields.return_progress ?? false),
+      headers,
+    )
   }
   const all = await Promise.all(answers.map(collectBlocks))
   return Response.json(chatCompletion(all, head, logprobs), { headers })

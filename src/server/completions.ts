@@ -1,19 +1,22 @@
 /** POST /v1/completions: a raw prompt goes on. */
 import * as v from "valibot"
-import type { GenerateEnd, GenerateEvent, ShownToken } from "../generate/types.ts"
+import type { GenerateEnd, ShownToken } from "../generate/types.ts"
+import { answersTo, merged } from "./answer.ts"
+import { type BlockEvent, collectBlocks, textOf } from "./blocks.ts"
 import type { Body } from "./body.ts"
 import { asHttpError, badRequest, errorBody } from "./errors.ts"
 import {
   biasField,
   biasOf,
   COMMON,
+  MOST_CHOICES,
   readFields,
   samplingOf,
   stopsOf,
   tokenIds,
   whole,
 } from "./fields.ts"
-import { checkEnd, finishOf, generate, type Service, timingsOf, usageOf } from "./generate.ts"
+import { checkEnd, finishOf, type Service, timingsOf, usageOf } from "./generate.ts"
 import { completionLogprobs, MOST_LOGPROBS } from "./logprobs.ts"
 import { dataEvent, sseResponse } from "./sse.ts"
 
@@ -25,6 +28,7 @@ export const SHAPE = {
   prompt: v.union([v.string(), v.pipe(tokenIds, v.minLength(1))]),
   logprobs: v.optional(whole(0, MOST_LOGPROBS)),
   logit_bias: biasField,
+  n: v.optional(whole(1, MOST_CHOICES)),
 }
 
 export async function completions(
@@ -50,24 +54,19 @@ export async function completions(
     created: Math.floor(Date.now() / 1000),
     model: service.model,
   }
-  const events = generate(service, draft, signal)
-  if (fields.stream)
-    return sseResponse(
-      streamed(events, head, fields.stream_options?.include_usage ?? false, logprobsOf),
-      headers,
-    )
-  let [text, end] = ["", undefined as GenerateEnd | undefined]
-  const tokens: ShownToken[] = []
-  for await (const event of events)
-    if (event.type === "text") {
-      text += event.text
-      tokens.push(...(event.tokens ?? []))
-    } else if (event.type === "end") end = event
-  checkEnd(end!)
-  const finish_reason = finishOf(end!.reason)
-  const choice = { index: 0, text, logprobs: logprobsOf(tokens), finish_reason }
-  const usage = usageOf(end!)
-  return Response.json({ ...head, choices: [choice], usage, timings: timingsOf(end!) }, { headers })
+  const answers = answersTo(service, draft, fields.n ?? 1, signal)
+  if (fields.stream) {
+    const withUsage = fields.stream_options?.include_usage ?? false
+    return sseResponse(streamed(answers, head, withUsage, logprobsOf), headers)
+  }
+  const all = await Promise.all(answers.map(collectBlocks))
+  const choices = all.map(({ blocks, tokens, end }, index) => {
+    checkEnd(end)
+    const text = textOf(blocks, "text")
+    return { index, text, logprobs: logprobsOf(tokens), finish_reason: finishOf(end.reason) }
+  })
+  const usage = usageOf(...all.map(({ end }) => end))
+  return Response.json({ ...head, choices, usage, timings: timingsOf(all[0]!.end) }, { headers })
 }
 
 const logprobsAsked =
@@ -86,23 +85,25 @@ function idsOf({ tokenizer }: Service, prompt: string | number[]): number[] {
 }
 
 async function* streamed(
-  events: AsyncIterable<GenerateEvent>,
+  answers: readonly AsyncGenerator<BlockEvent>[],
   head: object,
   withUsage: boolean,
   logprobsOf: (tokens: readonly ShownToken[]) => object | null,
 ): AsyncGenerator<string> {
-  const chunk = (text: string, finish_reason: string | null, tokens: ShownToken[] = []) => {
+  const chunk = (index: number, text: string, finish: string | null, tokens: ShownToken[] = []) => {
     const logprobs = tokens.length > 0 ? logprobsOf(tokens) : null
-    return dataEvent({ ...head, choices: [{ index: 0, text, logprobs, finish_reason }] })
+    return dataEvent({ ...head, choices: [{ index, text, logprobs, finish_reason: finish }] })
   }
+  const ends: GenerateEnd[] = []
   try {
-    for await (const event of events) {
-      if (event.type === "text") yield chunk(event.text, null, event.tokens)
+    for await (const [index, event] of merged(answers)) {
+      if (event.type === "delta") yield chunk(index, event.text, null, event.tokens)
       if (event.type !== "end") continue
-      checkEnd(event)
-      yield chunk("", finishOf(event.reason))
-      if (withUsage) yield dataEvent({ ...head, choices: [], usage: usageOf(event) })
+      checkEnd(event.end)
+      ends[index] = event.end
+      yield chunk(index, "", finishOf(event.end.reason))
     }
+    if (withUsage) yield dataEvent({ ...head, choices: [], usage: usageOf(...ends) })
     yield "data: [DONE]\n\n"
   } catch (error) {
     yield dataEvent(errorBody(asHttpError(error)))

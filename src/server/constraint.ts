@@ -83,7 +83,8 @@ export function constrain(
     const orCalls = tools.length > 0 ? { orCalls: calls } : {}
     return checked({ kind: "json", ...text, ...orCalls }, tokenizer, field)
   }
-  if (tools.length === 0 || !hasDsml(tokenizer)) return undefined
+  const isFree = tools.length === 0 && choice.type !== "none"
+  if (isFree || !hasDsml(tokenizer)) return undefined
   return checked({ kind: "calls", ...calls, forced: false }, tokenizer, "tools")
 }
 

@@ -9,6 +9,8 @@ import { badRequest } from "./errors.ts"
 const MAX_TOKENS = 2 ** 24
 const MAX_STOPS = 16
 const MOST_BIASES = 1024
+/** Answers to one request at most. */
+export const MOST_CHOICES = 8
 
 /** An object that may have other fields too. (To the library alone an array is one as well.) */
 export const objectOf = <E extends v.ObjectEntries>(entries: E) =>

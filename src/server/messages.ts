@@ -178,6 +178,7 @@ async function* streamed(
   try {
     yield namedEvent({ type: "message_start", message })
     for await (const event of events) {
+      if (event.type === "progress") continue
       if (event.type === "end") {
         checkEnd(event.end)
         const delta = stopOf(event.end, service, stops)

@@ -12,7 +12,6 @@ import { memoryReport } from "./inspect-memory.ts"
 import { inspectModel } from "./inspect-model.ts"
 import { count, size } from "./inspect-print.ts"
 
-
 /** A note is worth knowing and stops nothing. */
 export type Status = "ok" | "note" | "warning" | "failure"
 

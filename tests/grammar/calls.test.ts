@@ -86,6 +86,19 @@ describe.each(all)("%s vocabulary", (name, words) => {
       expect([text, allows(words, free, text)]).toEqual([text, false])
   })
 
+  test("text runs into no call where there is no tool to call, or none that can be", () => {
+    const schema = { type: "object", properties: { x: { $ref: "#" } }, required: ["x"] }
+    for (const tools of [[], [tool("odd", schema, true)]]) {
+      const free = calls(tools, { forced: false } as object)
+      for (const text of ["", "Hello <b>there</b>\n\n"])
+        expect([text, allows(words, free, text)]).toEqual([text, true])
+      const matcher = words.grammars.matcher(free)
+      for (const id of words.tokenizer.encode("<")) matcher.push(id)
+      const [mask, dsml] = [matcher.mask()!, words.tokenizer.id("｜DSML｜")!]
+      expect((mask[dsml >> 5]! >>> (dsml & 31)) & 1).toBe(0)
+    }
+  })
+
   test("a value may hold anything but its own end", () => {
     const call = (path: string) =>
       '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="w">\n' +
@@ -101,4 +114,14 @@ test("a strict tool whose schema cannot be held to is refused by name, another o
   const schema = { type: "object", properties: { x: { not: {} } } }
   expect(() => grammarOf(calls([tool("odd", schema, true)]), true)).toThrow(/odd\.x: not/)
   grammarOf(calls([tool("odd", schema)]), true)
+})
+
+test("tools beyond measure are free, or refused where they are strict", () => {
+  const properties = Object.fromEntries(
+    Array.from({ length: 400 }, (_, i) => [`p${i}`, { type: "integer" }]),
+  )
+  const many = (strict: boolean) =>
+    Array.from({ length: 50 }, (_, i) => tool(`t${i}`, { type: "object", properties }, strict))
+  grammarOf(calls(many(false)), true)
+  expect(() => grammarOf(calls(many(true)), true)).toThrow(/too large/)
 })

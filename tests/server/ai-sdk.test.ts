@@ -2,7 +2,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { createAnthropic } from "@ai-sdk/anthropic"
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
-import { APICallError, generateText, type LanguageModel, stepCountIs, streamText, tool } from "ai"
+import {
+  APICallError,
+  generateText,
+  type LanguageModel,
+  Output,
+  stepCountIs,
+  streamText,
+  tool,
+} from "ai"
 import { z } from "zod"
 import { serveMini, type TestServer } from "./support.ts"
 
@@ -15,7 +23,12 @@ const models: Record<string, LanguageModel> = {}
 beforeAll(async () => {
   server = await serveMini()
   const baseURL = `${server.url}/v1`
-  const compatible = createOpenAICompatible({ name: "ds4", baseURL, includeUsage: true })
+  const compatible = createOpenAICompatible({
+    name: "ds4",
+    baseURL,
+    includeUsage: true,
+    supportsStructuredOutputs: true,
+  })
   models["openai-compatible"] = compatible("ds4-mini")
   const anthropic = createAnthropic({ baseURL, apiKey: "none", fetch: coldFetch })
   models["anthropic"] = anthropic("ds4-mini")
@@ -121,6 +134,45 @@ describe.each(["openai-compatible", "anthropic"] as const)("%s", (name) => {
     expect(steps.map((step) => step.finishReason)).toEqual(["tool-calls", "stop"])
     expect(steps[0]!.toolCalls[0]).toMatchObject({ toolName: "get_weather", input: call!.input })
     expect(await streamed.text).toBe(whole.text)
+  })
+
+  test("a call is forced, of any tool or of one, and holds to its schema", async () => {
+    const inputSchema = z.object({ on: z.boolean(), level: z.enum(["low", "high"]) })
+    const set_lamp = tool({ description: "Set a lamp", inputSchema, execute: async () => "done" })
+    for (const toolChoice of ["required", { type: "tool", toolName: "set_lamp" }] as const) {
+      const ask = { ...settings(name), tools: { set_lamp }, toolChoice, prompt: QUESTION }
+      const whole = await generateText(ask)
+      expect(whole.finishReason).toBe("tool-calls")
+      const [call] = whole.toolCalls
+      expect(call!.toolName).toBe("set_lamp")
+      expect(inputSchema.safeParse(call!.input).success).toBe(true)
+      const streamed = streamText(ask)
+      expect((await streamed.toolCalls)[0]).toMatchObject({ input: call!.input })
+    }
+    const none = { ...settings(name), tools, toolChoice: "none" as const, prompt: WEATHER }
+    expect((await generateText(none)).toolCalls).toEqual([])
+  })
+
+  test("objects, arrays and choices hold to their schema, whole and streamed", async () => {
+    const schema = z.object({
+      city: z.enum(["Paris", "Rome"]),
+      inhabitants: z.number().int(),
+      sights: z.array(z.string()).max(2),
+    })
+    const ask = { ...settings(name), prompt: QUESTION, maxOutputTokens: 400 }
+    const { output } = await generateText({ ...ask, output: Output.object({ schema }) })
+    expect(schema.parse(output)).toEqual(output)
+    const streamed = streamText({ ...ask, output: Output.object({ schema }) })
+    let last: unknown
+    for await (const part of streamed.partialOutputStream) last = part
+    expect(last).toEqual(output)
+    expect(await streamed.output).toEqual(output)
+    const options = ["Paris", "Rome"]
+    const choice = await generateText({ ...ask, output: Output.choice({ options }) })
+    expect(options).toContain(choice.output)
+    const element = z.object({ n: z.number() })
+    const array = await generateText({ ...ask, output: Output.array({ element }) })
+    expect(z.array(element).parse(array.output)).toEqual(array.output)
   })
 
   test("errors are the SDK's own, with the server's words", async () => {

@@ -26,7 +26,7 @@ async function* from(...events: GenerateEvent[]): AsyncGenerator<GenerateEvent> 
 }
 
 const short = (e: BlockEvent) =>
-  e.type === "end" ? "end" : `${e.type} ${e.block.index} ${e.block.kind}`
+  e.type === "end" || e.type === "progress" ? e.type : `${e.type} ${e.block.index} ${e.block.kind}`
 
 test("each block is opened, grows and is closed before the next", async () => {
   const events = from(
@@ -48,6 +48,7 @@ test("each block is opened, grows and is closed before the next", async () => {
   const seen: string[] = []
   for await (const event of blocksOf(events)) seen.push(short(event))
   expect(seen).toEqual([
+    "progress",
     ...["open 0 thinking", "delta 0 thinking", "delta 0 thinking", "close 0 thinking"],
     ...["open 1 text", "delta 1 text", "close 1 text"],
     ...["open 2 call", "delta 2 call", "close 2 call"],

@@ -6,21 +6,13 @@ import { join } from "node:path"
 import type { GenerateEnd } from "../../src/generate/types.ts"
 import type { Block } from "../../src/server/blocks.ts"
 import { CallReplay } from "../../src/server/replay.ts"
-import { eventsOf, serveMini, type TestServer } from "./support.ts"
-
-const QUESTION = [{ role: "user", content: "What is the capital of France?" }]
-const PLAIN = { messages: QUESTION, temperature: 0, reasoning_effort: "none" }
+import { type Answer, eventsOf, PLAIN, QUESTION, serveMini, type TestServer } from "./support.ts"
 
 let server: TestServer
 beforeAll(async () => {
   server = await serveMini()
 })
 afterAll(() => server.close())
-
-type Answer = any
-
-const ask = async (path: string, body: object): Promise<Answer> =>
-  (await server.post(path, body)).json()
 
 describe("n", () => {
   test("answers are what requests with seeds that follow give, streaming or not", async () => {
@@ -33,10 +25,10 @@ describe("n", () => {
     }
     const alone: string[] = []
     for (let i = 0; i < 3; i++) {
-      const answer = await ask("/v1/chat/completions", { ...body, seed: 7 + i })
+      const answer = await server.ask("/v1/chat/completions", { ...body, seed: 7 + i })
       alone.push(answer.choices[0].message.content)
     }
-    const { choices, usage } = await ask("/v1/chat/completions", { ...body, n: 3 })
+    const { choices, usage } = await server.ask("/v1/chat/completions", { ...body, n: 3 })
     expect(choices.map((c: Answer) => [c.index, c.message.content])).toEqual([...alone.entries()])
     expect(usage.total_tokens).toBe(usage.prompt_tokens + usage.completion_tokens)
     const more = { ...body, n: 3, stream: true, stream_options: { include_usage: true } }
@@ -52,14 +44,51 @@ describe("n", () => {
   })
 })
 
+test("text completions too", async () => {
+  const body = { prompt: "The capital", temperature: 2, seed: 3, max_tokens: 6 }
+  const alone = [3, 4].map(
+    async (seed) => (await server.ask("/v1/completions", { ...body, seed })).choices,
+  )
+  const texts = (await Promise.all(alone)).map(([choice]) => choice.text)
+  const { choices, usage } = await server.ask("/v1/completions", { ...body, n: 2 })
+  expect(choices.map((c: Answer) => c.text)).toEqual(texts)
+  expect(usage.completion_tokens).toBe(12)
+  const response = await server.post("/v1/completions", { ...body, n: 2, stream: true })
+  const said = ["", ""]
+  for (const {
+    choices: [c],
+  } of (await eventsOf(response)).slice(0, -1) as Answer[])
+    said[c.index] += c.text
+  expect(said).toEqual(texts)
+})
+
+describe("return_progress", () => {
+  test("says how far a long prompt is read", async () => {
+    const content = "The sheep went to the river. ".repeat(200)
+    const body = { messages: [{ role: "user", content }], max_tokens: 2, stream: true }
+    const post = (more: object) => server.post("/v1/chat/completions", { ...body, ...more })
+    const events = (await eventsOf(await post({ return_progress: true }))).slice(0, -1) as Answer[]
+    const progress = events.flatMap((e) => e.prompt_progress ?? [])
+    const { total } = progress[0]
+    expect(total).toBeGreaterThan(1000)
+    expect(progress.length).toBeGreaterThan(2)
+    expect(progress.map((p: Answer) => p.processed)).toEqual(
+      progress.map((p: Answer) => p.processed).toSorted((a: number, b: number) => a - b),
+    )
+    expect(progress.at(-1)).toMatchObject({ processed: total, total })
+    const plain = await (await post({})).text()
+    expect(plain).not.toContain("prompt_progress")
+  })
+})
+
 describe("logit_bias", () => {
   test("bans and favours tokens; an id that there is not is a 400", async () => {
-    const { tokens } = await ask("/tokenize", { content: " the" })
-    const { tokens: begins } = await ask("/tokenize", { content: "The" })
+    const { tokens } = await server.ask("/tokenize", { content: " the" })
+    const { tokens: begins } = await server.ask("/tokenize", { content: "The" })
     expect([tokens.length, begins.length]).toEqual([1, 1])
     const body = { ...PLAIN, max_tokens: 5 }
     const said = async (logit_bias: object) =>
-      (await ask("/v1/chat/completions", { ...body, logit_bias })).choices[0].message.content
+      (await server.ask("/v1/chat/completions", { ...body, logit_bias })).choices[0].message.content
     expect(await said({ [begins[0]]: -100 })).not.toStartWith("The")
     expect(await said({ [tokens[0]]: 100 })).toBe(" the".repeat(5))
     const wrong = await server.post("/v1/chat/completions", { ...PLAIN, logit_bias: { 99999: 1 } })
@@ -73,9 +102,13 @@ describe("logit_bias", () => {
 describe("an assistant's text at the end", () => {
   const begun = [...QUESTION, { role: "assistant", content: "The capital of" }]
   test("is gone on with, in chat and Messages", async () => {
-    const chat = await ask("/v1/chat/completions", { ...PLAIN, messages: begun })
+    const chat = await server.ask("/v1/chat/completions", { ...PLAIN, messages: begun })
     expect(chat.choices[0].message).toEqual({ role: "assistant", content: " France is Paris." })
-    const message = await ask("/v1/messages", { messages: begun, temperature: 0, max_tokens: 50 })
+    const message = await server.ask("/v1/messages", {
+      messages: begun,
+      temperature: 0,
+      max_tokens: 50,
+    })
     expect(message.content).toEqual([{ type: "text", text: " France is Paris." }])
   })
 })
@@ -83,7 +116,11 @@ describe("an assistant's text at the end", () => {
 describe("bounds", () => {
   test("budget_tokens closes the reasoning", async () => {
     const thinking = { type: "enabled", budget_tokens: 3 }
-    const chat = await ask("/v1/chat/completions", { messages: QUESTION, temperature: 0, thinking })
+    const chat = await server.ask("/v1/chat/completions", {
+      messages: QUESTION,
+      temperature: 0,
+      thinking,
+    })
     expect(chat.usage.completion_tokens_details.reasoning_tokens).toBe(4) // and what closes it
     expect(chat.choices[0].message.content).not.toBe("")
     expect(chat.choices[0].finish_reason).toBe("stop")
@@ -92,12 +129,12 @@ describe("bounds", () => {
   test("an answer that goes round in circles is cut with length", async () => {
     const {
       tokens: [paris],
-    } = await ask("/tokenize", { content: " Paris" })
+    } = await server.ask("/tokenize", { content: " Paris" })
     const body = { ...PLAIN, max_tokens: 1000, logit_bias: { [paris]: 100 } }
     const {
       choices: [choice],
       usage,
-    } = await ask("/v1/chat/completions", body)
+    } = await server.ask("/v1/chat/completions", body)
     expect([choice.finish_reason, usage.completion_tokens]).toEqual(["length", 192])
   })
 })
@@ -124,7 +161,7 @@ describe("calls sent back", () => {
     const {
       choices: [{ message }],
       usage,
-    } = await ask("/v1/chat/completions", body)
+    } = await server.ask("/v1/chat/completions", body)
     const [call] = message.tool_calls
     const args = JSON.stringify(JSON.parse(call.function.arguments)) // written anew, without blanks
     const history = [
@@ -132,7 +169,11 @@ describe("calls sent back", () => {
       { ...message, tool_calls: [{ ...call, function: { ...call.function, arguments: args } }] },
       { role: "tool", tool_call_id: call.id, content: "done" },
     ]
-    const next = await ask("/v1/chat/completions", { ...body, messages: history, max_tokens: 1 })
+    const next = await server.ask("/v1/chat/completions", {
+      ...body,
+      messages: history,
+      max_tokens: 1,
+    })
     // All but the end token, which was chosen and never computed.
     expect(next.usage.prompt_tokens_details.cached_tokens).toBe(usage.total_tokens - 1)
   })

@@ -2,18 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { request as httpRequest } from "node:http"
 import { deflateSync, gzipSync } from "node:zlib"
-import { eventsOf, serveMini, type TestServer } from "./support.ts"
-
-const QUESTION = [{ role: "user", content: "What is the capital of France?" }]
-const PLAIN = { messages: QUESTION, temperature: 0, reasoning_effort: "none" }
+import { type Answer, eventsOf, PLAIN, QUESTION, serveMini, type TestServer } from "./support.ts"
 
 let server: TestServer
 beforeAll(async () => {
   server = await serveMini()
 })
 afterAll(() => server.close())
-
-type Answer = any
 
 describe("/v1/chat/completions", () => {
   test("answers, with usage and the name of the model", async () => {

@@ -1,9 +1,7 @@
 /** Answers that are held to a form, forced calls and log-probabilities, over HTTP. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { eventsOf, serveMini, type TestServer } from "./support.ts"
+import { type Answer, eventsOf, PLAIN, QUESTION, serveMini, type TestServer } from "./support.ts"
 
-const QUESTION = [{ role: "user", content: "What is the capital of France?" }]
-const PLAIN = { messages: QUESTION, temperature: 0, reasoning_effort: "none" }
 const SCHEMA = {
   type: "object",
   properties: { city: { type: "string", maxLength: 20 }, n: { type: "integer" } },
@@ -22,11 +20,6 @@ beforeAll(async () => {
   server = await serveMini()
 })
 afterAll(() => server.close())
-
-type Answer = any
-
-const ask = async (path: string, body: object): Promise<Answer> =>
-  (await server.post(path, body)).json()
 
 describe("response formats", () => {
   test("json_schema holds in every API, at any temperature, after reasoning too", async () => {
@@ -57,7 +50,7 @@ describe("response formats", () => {
       ],
     ]
     for (const [path, body, content] of bodies) {
-      const value = JSON.parse(content(await ask(path, body)))
+      const value = JSON.parse(content(await server.ask(path, body)))
       expect(Object.keys(value)).toEqual(["city", "n"])
       expect([typeof value.city, Number.isInteger(value.n)]).toEqual(["string", true])
     }
@@ -65,17 +58,17 @@ describe("response formats", () => {
 
   test("json_object is an object; the model sees the schema it is held to", async () => {
     const body = { ...PLAIN, max_tokens: 400, response_format: { type: "json_object" } }
-    const answer = await ask("/v1/chat/completions", body)
+    const answer = await server.ask("/v1/chat/completions", body)
     const { content } = answer.choices[0].message
     if (answer.choices[0].finish_reason === "stop")
       expect(typeof JSON.parse(content)).toBe("object")
     expect(content).toStartWith("{")
-    const shown = await ask("/v1/chat/completions", {
+    const shown = await server.ask("/v1/chat/completions", {
       ...PLAIN,
       max_tokens: 0,
       response_format: FORMAT,
     })
-    const plain = await ask("/v1/chat/completions", { ...PLAIN, max_tokens: 0 })
+    const plain = await server.ask("/v1/chat/completions", { ...PLAIN, max_tokens: 0 })
     expect(shown.usage.prompt_tokens).toBeGreaterThan(plain.usage.prompt_tokens + 50)
   })
 
@@ -99,10 +92,10 @@ describe("response formats", () => {
   })
 
   test("neighbours in a batch are not held to it", async () => {
-    const alone = await ask("/v1/chat/completions", PLAIN)
+    const alone = await server.ask("/v1/chat/completions", PLAIN)
     const [free, held] = await Promise.all([
-      ask("/v1/chat/completions", PLAIN),
-      ask("/v1/chat/completions", { ...PLAIN, response_format: FORMAT }),
+      server.ask("/v1/chat/completions", PLAIN),
+      server.ask("/v1/chat/completions", { ...PLAIN, response_format: FORMAT }),
     ])
     expect(free.choices[0].message).toEqual(alone.choices[0].message)
     expect(JSON.parse(held.choices[0].message.content)).toHaveProperty("city")
@@ -118,7 +111,7 @@ describe("forced calls", () => {
       const body = { messages: QUESTION, temperature: 0, reasoning_effort, tools, tool_choice }
       const {
         choices: [choice],
-      } = await ask("/v1/chat/completions", body)
+      } = await server.ask("/v1/chat/completions", body)
       expect(choice.finish_reason).toBe("tool_calls")
       expect(choice.message.content).toBe(null)
       const [call] = choice.message.tool_calls
@@ -127,14 +120,14 @@ describe("forced calls", () => {
   })
 
   test("in Responses and Messages", async () => {
-    const { output } = await ask("/v1/responses", {
+    const { output } = await server.ask("/v1/responses", {
       input: "Go.",
       tools: [{ type: "function", ...NOTE }],
       tool_choice: { type: "function", name: "note" },
     })
     expect(output.at(-1)).toMatchObject({ type: "function_call", name: "note" })
     const { parameters: input_schema, ...rest } = NOTE
-    const message = await ask("/v1/messages", {
+    const message = await server.ask("/v1/messages", {
       messages: QUESTION,
       max_tokens: 200,
       tools: [{ ...rest, input_schema }],
@@ -149,7 +142,7 @@ describe("forced calls", () => {
       const body = { ...PLAIN, tools, tool_choice: "required", max_tokens }
       const {
         choices: [choice],
-      } = await ask("/v1/chat/completions", body)
+      } = await server.ask("/v1/chat/completions", body)
       if (choice.finish_reason === "tool_calls") break
       expect([choice.finish_reason, choice.message.content.trim()]).toEqual(["length", ""])
       expect(choice.message.tool_calls).toBe(undefined)
@@ -182,7 +175,7 @@ describe("log-probabilities", () => {
     ]) {
       const {
         choices: [choice],
-      } = await ask("/v1/chat/completions", { ...body, ...more })
+      } = await server.ask("/v1/chat/completions", { ...body, ...more })
       const { content: tokens } = choice.logprobs
       expect(bytesOf(tokens)).toBe(choice.message.content)
       for (const { logprob, token, top_logprobs } of tokens) {
@@ -197,17 +190,36 @@ describe("log-probabilities", () => {
   })
 
   test("a stream has the same ones", async () => {
-    const whole = await ask("/v1/chat/completions", { ...PLAIN, ...more })
+    const whole = await server.ask("/v1/chat/completions", { ...PLAIN, ...more })
     const response = await server.post("/v1/chat/completions", { ...PLAIN, ...more, stream: true })
     const events = (await eventsOf(response)).slice(0, -1) as Answer[]
     const tokens = events.flatMap((e) => e.choices[0].logprobs?.content ?? [])
     expect(tokens).toEqual(whole.choices[0].logprobs.content)
   })
 
+  test("Responses has them where include says so, in events and items", async () => {
+    const include = ["message.output_text.logprobs"]
+    const body = {
+      input: "What is the capital of France?",
+      temperature: 0,
+      include,
+      top_logprobs: 2,
+    }
+    const { output } = await server.ask("/v1/responses", body)
+    const [part] = output.at(-1).content
+    expect(bytesOf(part.logprobs)).toBe(part.text)
+    const events = (await (await server.post("/v1/responses", { ...body, stream: true })).text())
+      .split("\n")
+      .flatMap((line) => (line.startsWith("data: ") ? [JSON.parse(line.slice(6)) as Answer] : []))
+    const deltas = events.filter((e) => e.type === "response.output_text.delta")
+    expect(deltas.flatMap((e) => e.logprobs)).toEqual(part.logprobs)
+    expect(events.at(-1).response.output.at(-1).content[0].logprobs).toEqual(part.logprobs)
+  })
+
   test("what the form forbids is no alternative", async () => {
     const schema = { enum: ["yes", "no"] }
     const response_format = { type: "json_schema", json_schema: { name: "x", schema } }
-    const answer = await ask("/v1/chat/completions", { ...PLAIN, ...more, response_format })
+    const answer = await server.ask("/v1/chat/completions", { ...PLAIN, ...more, response_format })
     const [{ message, logprobs }] = answer.choices
     expect(bytesOf(logprobs.content)).toBe(message.content)
     for (const { top_logprobs } of logprobs.content)
@@ -218,7 +230,7 @@ describe("log-probabilities", () => {
     const body = { prompt: "The capital", max_tokens: 6, temperature: 0, logprobs: 2 }
     const {
       choices: [{ text, logprobs }],
-    } = await ask("/v1/completions", body)
+    } = await server.ask("/v1/completions", body)
     expect(logprobs.tokens.join("")).toBe(text)
     expect(logprobs.token_logprobs.length).toBe(logprobs.tokens.length)
     expect(Object.keys(logprobs.top_logprobs[0]).length).toBe(2)

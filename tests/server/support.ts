@@ -8,10 +8,19 @@ import { readModelText } from "../../src/cli/engine.ts"
 import { spawnEngine } from "../../src/spawn.ts"
 import { MINI_Q8 } from "../support/models.ts"
 
+/** Whatever JSON says: tests look at what they mean to. */
+export type Answer = any
+
+/** A question that mini knows the answer to, and a request for nothing but that. */
+export const QUESTION = [{ role: "user", content: "What is the capital of France?" }]
+export const PLAIN = { messages: QUESTION, temperature: 0, reasoning_effort: "none" }
+
 export interface TestServer {
   url: string
   service: Service
   log: string[]
+  /** The answer to a POST as plain values. */
+  ask(path: string, body: object): Promise<Answer>
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>
   /** Waits until no generation runs or waits, neither here nor in the engine. */
   idle(): Promise<void>
@@ -37,16 +46,18 @@ export async function serveMini(options: TestServerOptions = {}): Promise<TestSe
   const server: HttpServer = startServer(listen, ready)
   const service = await ready
   const url = server.url.replace(/\/$/, "")
+  const post: TestServer["post"] = (path, body, init = {}) =>
+    fetch(url + path, {
+      method: "POST",
+      body: typeof body === "string" ? body : JSON.stringify(body),
+      ...init,
+    })
   return {
     url,
     service,
     log,
-    post: (path, body, init = {}) =>
-      fetch(url + path, {
-        method: "POST",
-        body: typeof body === "string" ? body : JSON.stringify(body),
-        ...init,
-      }),
+    post,
+    ask: async (path, body) => (await post(path, body)).json(),
     async idle() {
       const { metrics, client } = service
       const isBusy = () => metrics.running > 0 || client.load.running > 0

@@ -2,10 +2,24 @@
  *  every object, named by its key and its parent's. Files appear whole (written beside, synced, renamed)
  *  and are never changed, so any number of processes may share the folder; a file that has gone is a miss.
  *  Only files that bear our names are ever counted or removed. */
-import { closeSync, constants, existsSync, fstatSync, openSync } from "node:fs"
-import { readFileSync, readSync, rmSync, utimesSync } from "node:fs"
-import { mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises"
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  fsync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  write,
+} from "node:fs"
+import { open, readdir, rmdir, stat, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
+import { promisify } from "node:util"
 import { FOLDER_DIGITS, type ObjectId, type ObjectKind } from "./format.ts"
 
 /** Calls as the model wrote them, which a server keeps beside (src/server/replay.ts). */
@@ -58,6 +72,12 @@ const LOCK_MS = 30_000
 /** Files looked at together in a scan. */
 const SCAN_FILES = 256
 
+const syncFile = promisify(fsync)
+const writeBytes = (fd: number, bytes: Uint8Array, from: number, n: number) =>
+  new Promise<number>((resolve, reject) => {
+    write(fd, bytes, from, n, null, (error, written) => (error ? reject(error) : resolve(written)))
+  })
+
 export class KvFolder {
   readonly dir: string
 
@@ -69,22 +89,24 @@ export class KvFolder {
     return join(this.dir, fingerprint.slice(0, FOLDER_DIGITS), `${key}-${parent}.${kind}`)
   }
 
-  /** Writes a file so that it is there whole or not at all, even after a power cut.
+  /** Writes a file so that it is there whole or not at all, even after a power cut. The thread pool
+   *  moves the data and syncs; what takes microseconds is done here, for the pool's answers are heard only
+   *  between layers: seven of them for a file fell behind a model that reads one prompt after the other.
    *  @throws the system's error; nothing is left behind then */
   async write(path: string, bytes: Uint8Array): Promise<void> {
     const folder = dirname(path)
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
     const temporary = join(folder, `tmp-${process.pid}-${Math.floor(Math.random() * 2 ** 48)}`)
+    const fd = openSync(temporary, "wx", 0o600)
     try {
-      const file = await open(temporary, "wx", 0o600)
       try {
         for (let at = 0; at < bytes.length;)
-          at += (await file.write(bytes, at, bytes.length - at)).bytesWritten
-        await file.sync()
+          at += await writeBytes(fd, bytes, at, bytes.length - at)
+        await syncFile(fd)
       } finally {
-        await file.close()
+        closeSync(fd)
       }
-      await rename(temporary, path)
+      renameSync(temporary, path)
     } catch (error) {
       discard(temporary)
       throw error
@@ -110,12 +132,14 @@ export class KvFolder {
 
   /** Makes the names of a model's files last. */
   async sync(fingerprint: string): Promise<void> {
+    let folder: number
     try {
-      const folder = await open(join(this.dir, fingerprint.slice(0, FOLDER_DIGITS)), "r")
-      await folder.sync().finally(() => folder.close())
+      folder = openSync(join(this.dir, fingerprint.slice(0, FOLDER_DIGITS)), "r")
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error // else deleted just now
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return // deleted just now
+      throw error
     }
+    await syncFile(folder).finally(() => closeSync(folder))
   }
 
   /** All that is in the folder now; nothing if it cannot be read. */
