@@ -7,7 +7,9 @@ const chat = (content: string, more: object = {}) => ({
   body: JSON.stringify({ messages: [{ role: "user", content }], max_tokens: 1, ...more }),
 })
 const prose = (bytes: number) =>
-  Array.from({ length: bytes / 8 }, (_, i) => `word${(i * 7919) % 9973} `).join("").slice(0, bytes)
+  Array.from({ length: bytes / 8 }, (_, i) => `word${(i * 7919) % 9973} `)
+    .join("")
+    .slice(0, bytes)
 
 function tools(n: number): object[] {
   return Array.from({ length: n }, (_, i) => ({

@@ -5,6 +5,8 @@ import { type Json, parseJson, toPlain } from "../chat/index.ts"
 import { badRequest, HttpError } from "./errors.ts"
 
 export const MAX_BODY_BYTES = 32 * 2 ** 20
+/** A prompt of ids that fills the longest context has half of them. */
+const MAX_VALUES = 2 ** 21
 
 /** A JSON object: as a tree, and as plain values. */
 export interface Body {
@@ -26,7 +28,7 @@ export async function readBody(
   )
   let tree: Json
   try {
-    tree = parseJson(text)
+    tree = parseJson(text, MAX_VALUES)
   } catch (error) {
     throw badRequest(`The body is not JSON: ${(error as Error).message}`)
   }
