@@ -46,9 +46,12 @@ class Reader {
   readonly #text: string
   #at = 0
   #depth = 0
+  /** Values that may still come. */
+  #left: number
 
-  constructor(text: string) {
+  constructor(text: string, mostValues: number) {
     this.#text = text
+    this.#left = mostValues
   }
 
   document(): Json {
@@ -93,6 +96,7 @@ class Reader {
   }
 
   #bare(): Json {
+    if (--this.#left < 0) throw this.#error("too many values")
     const first = this.#text[this.#at]
     if (first === '"') return this.#string()
     if (first === "{" || first === "[") {
@@ -102,7 +106,8 @@ class Reader {
       this.#depth--
       return value
     }
-    for (const [word, value] of WORDS) {
+    const isDigit = first !== undefined && first >= "0" && first <= "9"
+    for (const [word, value] of isDigit ? [] : WORDS) {
       if (!this.#text.startsWith(word, this.#at)) continue
       this.#at += word.length
       return value
@@ -163,9 +168,10 @@ class Reader {
 }
 
 /** Reads a JSON text.
- *  @throws RenderError `bad_json` with the place, also for nesting deeper than 1,000 levels. */
-export function parseJson(text: string): Json {
-  return new Reader(text).document()
+ *  @throws RenderError `bad_json` with the place, also for nesting deeper than 1,000 levels and for more than
+ *  so many values. */
+export function parseJson(text: string, mostValues = Infinity): Json {
+  return new Reader(text, mostValues).document()
 }
 
 /** `parseJson`, or undefined for what is no JSON. */

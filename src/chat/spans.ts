@@ -40,12 +40,16 @@ export function spansToText(spans: readonly Span[]): string {
 /** What a prompt needs of a tokenizer; `Tokenizer` of src/tokenizer has it. */
 export interface SpanEncoder {
   id(control: string): number | undefined
-  encodeSpans(spans: Iterable<number | string>): number[]
+  encodeSpans(spans: Iterable<number | string>, most?: number): number[]
 }
 
-/** The token ids of a prompt.
+/** The token ids of a prompt; not all of them if there are more than `most`.
  *  @throws RenderError `unknown_control_token` if the vocabulary lacks one that the prompt needs. */
-export function encodePrompt(tokenizer: SpanEncoder, spans: readonly Span[]): number[] {
+export function encodePrompt(
+  tokenizer: SpanEncoder,
+  spans: readonly Span[],
+  most?: number,
+): number[] {
   return tokenizer.encodeSpans(
     spans.flatMap((span) => {
       if (typeof span === "string") return span
@@ -57,5 +61,6 @@ export function encodePrompt(tokenizer: SpanEncoder, spans: readonly Span[]): nu
         `Cannot encode the prompt: the vocabulary has no token ${span.control}`,
       )
     }),
+    most,
   )
 }

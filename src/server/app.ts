@@ -10,6 +10,7 @@ import { countTokens, messages } from "./messages.ts"
 import { openApi } from "./openapi.ts"
 import { page } from "./page.ts"
 import { responses } from "./responses.ts"
+import { onTaken } from "./sse.ts"
 import { applyTemplate, detokenize, tokenize } from "./tokens.ts"
 
 type Post = (service: Service, body: Body, signal: AbortSignal) => Promise<Response>
@@ -38,6 +39,12 @@ const EARLY = new Map<string, (service: Service | null) => Response | Promise<Re
   ["/", page],
 ])
 
+const PATIENCE_S = 30
+/** Timeouts of connections are looked at every 4 s: a shorter one could end between two renewals. */
+const LEAST_S = 8
+/** Seconds that a whole answer may take on its way; the most that there is. */
+const SEND_S = 255
+
 /** Names of unknown fields that are remembered as said. */
 const MOST_SAID = 1000
 
@@ -45,6 +52,8 @@ export interface ServerOptions extends Access {
   port: number
   /** Whether a field that nobody knows is a 400. */
   strictFields: boolean
+  /** Seconds that a client may take to send its body, or in which it takes nothing of a stream; 30 by default. */
+  patienceS?: number
   /** Told of failures that nobody foresaw, and of fields that nobody knows. */
   log(line: string): void
 }
@@ -71,12 +80,15 @@ export function startServer(options: ServerOptions, ready: Promise<Service>): Ht
     port: options.port,
     maxRequestBodySize: MAX_BODY_BYTES,
     async fetch(request, self) {
-      self.timeout(request, 0)
+      self.timeout(request, 0) // an answer may be long in coming
       try {
         checkAccess(request, options)
         const signal = AbortSignal.any([request.signal, closing.signal])
         const response = await route(request, service, options, signal)
         sayIgnored(response, options, said)
+        const stall = Math.max(options.patienceS ?? PATIENCE_S, LEAST_S)
+        const renew = () => self.timeout(request, stall)
+        if (!onTaken(response, renew)) self.timeout(request, SEND_S)
         return response
       } catch (error) {
         return failure(error, options, new URL(request.url).pathname, service)
@@ -119,7 +131,7 @@ function sayIgnored({ headers }: Response, { log }: ServerOptions, said: Set<str
 async function route(
   request: Request,
   service: Service | null,
-  { strictFields }: ServerOptions,
+  { strictFields, patienceS = PATIENCE_S }: ServerOptions,
   signal: AbortSignal,
 ): Promise<Response> {
   const { pathname } = new URL(request.url)
@@ -143,7 +155,8 @@ async function route(
       code: "loading",
       headers: { "retry-after": "5" },
     })
-  return get ? get(service) : post!(service, await readBody(request, strictFields), signal)
+  if (get) return get(service)
+  return post!(service, await readBody(request, strictFields, patienceS), signal)
 }
 
 function health(service: Service | null): Response {

@@ -5,7 +5,8 @@ import { type Json, parseJson, toPlain } from "../chat/index.ts"
 import { badRequest, HttpError } from "./errors.ts"
 
 export const MAX_BODY_BYTES = 32 * 2 ** 20
-const DEADLINE_MS = 30_000
+/** A prompt of ids that fills the longest context has half of them. */
+const MAX_VALUES = 2 ** 21
 
 /** A JSON object: as a tree, and as plain values. */
 export interface Body {
@@ -15,12 +16,19 @@ export interface Body {
   strict: boolean
 }
 
-/** @throws HttpError 400, 408, 413 or 415 */
-export async function readBody(request: Request, strict: boolean): Promise<Body> {
-  const text = decode(unpack(await bytesOf(request), request.headers.get("content-encoding")))
+/** @param patienceS seconds that a client may take to send it
+ *  @throws HttpError 400, 408, 413 or 415 */
+export async function readBody(
+  request: Request,
+  strict: boolean,
+  patienceS: number,
+): Promise<Body> {
+  const text = decode(
+    unpack(await bytesOf(request, patienceS), request.headers.get("content-encoding")),
+  )
   let tree: Json
   try {
-    tree = parseJson(text)
+    tree = parseJson(text, MAX_VALUES)
   } catch (error) {
     throw badRequest(`The body is not JSON: ${(error as Error).message}`)
   }
@@ -30,14 +38,19 @@ export async function readBody(request: Request, strict: boolean): Promise<Body>
   return { tree, plain: toPlain(tree) as Record<string, unknown>, strict }
 }
 
-async function bytesOf(request: Request): Promise<Uint8Array> {
+async function bytesOf(request: Request, patienceS: number): Promise<Uint8Array> {
   let timer: Timer | undefined
   const late = new Promise<never>((_, reject) => {
-    const message = `The body did not arrive within ${DEADLINE_MS / 1000} s`
-    timer = setTimeout(() => reject(new HttpError(408, message)), DEADLINE_MS)
+    const error = new HttpError(408, `The body did not arrive within ${patienceS} s`, {
+      headers: { connection: "close" },
+    })
+    timer = setTimeout(() => reject(error), 1000 * patienceS)
+  })
+  const whole = request.arrayBuffer().catch(() => {
+    throw badRequest("The body broke off") // heard by nobody: the client has gone
   })
   try {
-    return new Uint8Array(await Promise.race([request.arrayBuffer(), late]))
+    return new Uint8Array(await Promise.race([whole, late]))
   } finally {
     clearTimeout(timer)
   }

@@ -86,7 +86,7 @@ function wishesOf(fields: Fields, { tree }: Body): Wishes {
   }
 }
 
-function draftOf({ tokenizer, replay }: Service, fields: Fields, body: Body): Draft {
+function draftOf({ tokenizer, replay, client }: Service, fields: Fields, body: Body): Draft {
   const tree = new Map(body.tree)
   tree.delete("thinking") // of this API, read below
   tree.delete("effort")
@@ -96,7 +96,7 @@ function draftOf({ tokenizer, replay }: Service, fields: Fields, body: Body): Dr
   const reasoning = reasoningOf(fields.reasoning_effort, fields.thinking)
   const spans = render(conversation, { ...reasoning, openAssistant: true, replay: replay.find })
   return {
-    ids: encodePrompt(tokenizer, spans),
+    ids: encodePrompt(tokenizer, spans, client.info.context),
     format: reasoning.thinking && !goesOn ? "thinking" : "answer",
     maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
     sampling: samplingOf(fields),

@@ -74,10 +74,10 @@ const logprobsAsked =
   (tokens: readonly ShownToken[]) =>
     completionLogprobs(tokenizer, tokens)
 
-function idsOf({ tokenizer }: Service, prompt: string | number[]): number[] {
+function idsOf({ tokenizer, client }: Service, prompt: string | number[]): number[] {
   if (typeof prompt === "string") {
     const bos = tokenizer.bosId === undefined ? [] : [tokenizer.bosId]
-    return [...bos, ...tokenizer.encode(prompt)]
+    return [...bos, ...tokenizer.encode(prompt, client.info.context)]
   }
   const wrong = prompt.findIndex((id) => id >= tokenizer.vocabSize)
   if (wrong >= 0) throw badRequest(`prompt.${wrong}: there is no token ${prompt[wrong]}`, "prompt")

@@ -42,7 +42,7 @@ export function generate(
   const room = context - draft.ids.length
   if (room < 1)
     throw badRequest(
-      `The prompt has ${draft.ids.length} tokens, the context holds ${context}`,
+      `The prompt has at least ${draft.ids.length} tokens, the context holds ${context}`,
       "messages",
       "context_length_exceeded",
     )

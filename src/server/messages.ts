@@ -63,7 +63,7 @@ export async function messages(
   const { fields, headers } = readFields(SHAPE, body)
   const stops = fields.stop_sequences ?? []
   const draft: Draft = {
-    ...promptOf(service, body, fields),
+    ...promptOf(service, body, fields, service.client.info.context),
     maxTokens: fields.max_tokens,
     sampling: samplingOf(fields),
     stop: stops,
@@ -89,7 +89,8 @@ export async function countTokens(service: Service, body: Body): Promise<Respons
   return Response.json({ input_tokens: promptOf(service, body, fields).ids.length }, { headers })
 }
 
-function promptOf({ tokenizer, replay }: Service, { tree }: Body, fields: Prompt) {
+/** @param most tokens, from which on it does not matter how many there are */
+function promptOf({ tokenizer, replay }: Service, { tree }: Body, fields: Prompt, most?: number) {
   const conversation = messagesConversation(tree)
   const goesOn = continueLast(conversation)
   const constraint = constrain(conversation, wishesOf(fields, tree), tokenizer)
@@ -98,7 +99,7 @@ function promptOf({ tokenizer, replay }: Service, { tree }: Body, fields: Prompt
   const spans = render(conversation, { ...reasoning, openAssistant: true, replay: replay.find })
   const format = reasoning.thinking && !goesOn ? ("thinking" as const) : ("answer" as const)
   return {
-    ids: encodePrompt(tokenizer, spans),
+    ids: encodePrompt(tokenizer, spans, most),
     format,
     ...budgetOf(fields.thinking),
     ...(constraint && { constraint }),

@@ -81,7 +81,7 @@ export async function responses(
 }
 
 function promptOf(
-  { tokenizer, replay }: Service,
+  { tokenizer, replay, client }: Service,
   { tree }: Body,
   fields: Fields,
   history: readonly Message[],
@@ -96,7 +96,10 @@ function promptOf(
   }
   const constraint = constrain(conversation, wishesOf(fields, tree), tokenizer)
   const spans = render(conversation, { ...reasoning, openAssistant: true, replay: replay.find })
-  return { ids: encodePrompt(tokenizer, spans), ...(constraint && { constraint }) }
+  return {
+    ids: encodePrompt(tokenizer, spans, client.info.context),
+    ...(constraint && { constraint }),
+  }
 }
 
 function wishesOf(

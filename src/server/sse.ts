@@ -8,15 +8,40 @@ const HEADERS = {
   "x-accel-buffering": "no",
 }
 
-/** A stream of what `chunks` yields, each a whole event or a comment. */
+/** What is called when a client took part of a stream, by its response. */
+const listeners = new WeakMap<Response, { call(): void }>()
+
+/** A stream of what `chunks` yields, each a whole event or a comment. Nothing is made that the client has no room for. */
 export function sseResponse(
   chunks: AsyncIterable<string>,
   headers: Record<string, string>,
 ): Response {
+  const taken = { call() {} }
   async function* body(): AsyncGenerator<string> {
-    yield* withPings(chunks)
+    let last = 0
+    for await (const chunk of withPings(chunks)) {
+      const now = performance.now()
+      if (now - last > TAKEN_MS) {
+        last = now
+        taken.call()
+      }
+      yield chunk
+    }
   }
-  return new Response(body as never, { headers: { ...HEADERS, ...headers } })
+  const response = new Response(body as never, { headers: { ...HEADERS, ...headers } })
+  listeners.set(response, taken)
+  return response
+}
+
+/** How often at most it is said that a client took something. */
+const TAKEN_MS = 500
+
+/** Calls `listen` now and then while the client takes what the stream says, pings too: the connection of one that
+ *  takes nothing can be given a time. Returns whether it is a stream. */
+export function onTaken(response: Response, listen: () => void): boolean {
+  const taken = listeners.get(response)
+  if (taken) taken.call = listen
+  return taken !== undefined
 }
 
 export const dataEvent = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`

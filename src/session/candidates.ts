@@ -137,11 +137,7 @@ export class Candidates {
       logits: () => this.#whole(logits, r),
       candidates: (delta) => {
         if (Number.isFinite(delta) && passed <= CANDIDATE_LIMIT) return this.#list(r, passed)
-        const values = row.logits()
-        const all = Array.from(values, (_, i) => i)
-        if (!mask) return { ids: all, values }
-        const ids = all.filter((id) => ((mask[id >> 5]! >>> (id & 31)) & 1) === 1)
-        return { ids, values: Float32Array.from(ids, (id) => values[id]!) }
+        return allowed(row.logits(), mask)
       },
     }
     return row
@@ -169,4 +165,21 @@ export class Candidates {
     this.#ops.backend.free(this.#buffer)
     if (this.#biases) this.#ops.backend.free(this.#biases)
   }
+}
+
+/** Ids that a mask allows, and their logits. Whole rows are long: no callbacks. */
+function allowed(logits: Float32Array, mask: TokenMask) {
+  const ids = new Int32Array(logits.length)
+  if (!mask) {
+    for (let i = 0; i < ids.length; i++) ids[i] = i
+    return { ids, values: logits }
+  }
+  const values = new Float32Array(logits.length)
+  let n = 0
+  for (let i = 0; i < logits.length; i++) {
+    if (((mask[i >> 5]! >>> (i & 31)) & 1) === 0) continue
+    ids[n] = i
+    values[n++] = logits[i]!
+  }
+  return { ids: ids.subarray(0, n), values: values.subarray(0, n) }
 }

@@ -59,7 +59,8 @@ export class Sampler {
     const { temperature, topP, minP, topK } = this.params
     if (temperature <= 0) return row.argmax
     const { ids, values } = row.candidates(this.delta)
-    const p = Float64Array.from(values, (v) => Math.exp((v - row.max) / temperature))
+    const p = new Float64Array(values.length) // often the whole vocabulary: no callbacks
+    for (let i = 0; i < p.length; i++) p[i] = Math.exp((values[i]! - row.max) / temperature)
     const order = topP < 1 || topK > 0 ? cut(p, topP, minP, topK) : above(p, minP)
     let total = 0
     for (const i of order) total += p[i]!
@@ -72,10 +73,10 @@ export class Sampler {
   }
 }
 
-/** With min-p alone, `exp(-delta / T) = minP`; any other cut needs the sum over the whole row. */
-function candidateDelta({ temperature, topP, minP, topK }: SamplingParams): number {
+/** Where min-p cuts, `exp(-delta / T) = minP`; without it, and for top-p, the whole row is needed. */
+function candidateDelta({ temperature, topP, minP }: SamplingParams): number {
   if (temperature <= 0) return 0
-  if (topP < 1 || topK > 0 || minP <= 0) return Infinity
+  if (topP < 1 || minP <= 0) return Infinity
   return -temperature * Math.log(minP) * (1 + 1e-6)
 }
 
@@ -89,14 +90,31 @@ function above(p: Float64Array, minP: number): number[] {
 /** Indices by falling p (equal: lower first): at most topK, none below minP but the first, and no more
  *  than it takes to reach topP of the sum over all. */
 function cut(p: Float64Array, topP: number, minP: number, topK: number): number[] {
-  const sum = p.reduce((a, b) => a + b, 0)
-  const floor = minP > 0 ? minP : 0
-  const order = above(p, topK > 0 || topP < 1 ? Math.min(floor, 1) : 0)
+  let sum = 0
+  for (let i = 0; i < p.length; i++) sum += p[i]!
+  const floor = Math.min(Math.max(minP, 0), 1)
+  // All below this together are less than what top-p leaves out: most need not be sorted.
+  const few = ((1 - topP) * sum) / p.length
+  const kth = topK > 0 && topK < p.length && minP <= 0 ? p.toSorted()[p.length - topK]! : 0
+  const found = firstOf(above(p, Math.max(floor, few, kth)), p, sum, topP, topK)
+  if (found) return found
+  const order = above(p, floor)
+  return firstOf(order, p, sum, topP, topK) ?? order
+}
+
+/** Sorts `order` by falling p. Returns its first until they reach topP or are topK; null if they do not. */
+function firstOf(
+  order: number[],
+  p: Float64Array,
+  sum: number,
+  topP: number,
+  topK: number,
+): number[] | null {
   order.sort((a, b) => p[b]! - p[a]! || a - b)
   let cumulative = 0
   for (let i = 0; i < order.length; i++) {
     cumulative += p[order[i]!]! / sum
-    if (cumulative >= topP || i + 1 === topK) return order.slice(0, i + 1)
+    if ((topP < 1 && cumulative >= topP) || i + 1 === topK) return order.slice(0, i + 1)
   }
-  return order
+  return null
 }

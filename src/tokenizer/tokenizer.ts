@@ -27,6 +27,7 @@ export class Tokenizer {
   /** Ids of pieces met before. Two generations: when the young one is full, it replaces the old. */
   #young = new Map<string, readonly number[]>()
   #old = new Map<string, readonly number[]>()
+  #longest = 0
   /** Lengths of the added tokens by their first code unit, longest first. */
   #addedLengths: Map<number, number[]> | undefined
 
@@ -51,6 +52,14 @@ export class Tokenizer {
     return this.#vocabulary.size
   }
 
+  /** Most bytes of a text that one token can be. */
+  get longestBytes(): number {
+    if (this.#longest === 0)
+      for (let id = 0; id < this.vocabSize; id++)
+        this.#longest = Math.max(this.#longest, this.#vocabulary.bytesOf(id).length)
+    return this.#longest
+  }
+
   /** The id of an added token (control or user-defined) by its text. */
   id(text: string): number | undefined {
     return this.#vocabulary.added.get(text)
@@ -67,10 +76,11 @@ export class Tokenizer {
   }
 
   /** Encodes text as text: whatever looks like a control token stays text. For everything that
-   *  users, tools and files wrote. Lone surrogates become U+FFFD. */
-  encode(text: string): number[] {
+   *  users, tools and files wrote. Lone surrogates become U+FFFD. Stops some time after `most` tokens: a
+   *  caller that has room for no more need not wait for them. */
+  encode(text: string, most = Infinity): number[] {
     const ids: number[] = []
-    this.#encodeInto(ids, text)
+    this.#encodeInto(ids, text, most)
     return ids
   }
 
@@ -103,8 +113,8 @@ export class Tokenizer {
   }
 
   /** Encodes a rendered prompt: numbers are ids and stay, strings are plain text. Adjacent strings
-   *  are joined first, because a piece may reach over their border. */
-  encodeSpans(spans: Iterable<number | string>): number[] {
+   *  are joined first, because a piece may reach over their border. `most` as in encode(). */
+  encodeSpans(spans: Iterable<number | string>, most = Infinity): number[] {
     const ids: number[] = []
     let text = ""
     for (const span of spans) {
@@ -112,19 +122,23 @@ export class Tokenizer {
         text += span
         continue
       }
-      this.#encodeInto(ids, text)
+      this.#encodeInto(ids, text, most)
       text = ""
       ids.push(this.#known(span))
     }
-    this.#encodeInto(ids, text)
+    this.#encodeInto(ids, text, most)
     return ids
   }
 
-  #encodeInto(ids: number[], text: string): void {
-    if (text === "") return
-    const whole = text.isWellFormed() ? text : text.toWellFormed()
+  #encodeInto(ids: number[], text: string, most = Infinity): void {
+    if (text === "" || ids.length > most) return
+    // Of a text that cannot fit, only a part that cannot fit either is looked at.
+    const length = most === Infinity ? Infinity : (most + 2) * this.longestBytes
+    const part = text.length > length ? text.slice(0, length) : text
+    const whole = part.isWellFormed() ? part : part.toWellFormed()
     let start = 0
     for (const end of pretokenize(whole)) {
+      if (ids.length > most) return
       const piece = whole.slice(start, end)
       start = end
       if (piece.length > CACHED_PIECE) {

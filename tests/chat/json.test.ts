@@ -72,6 +72,11 @@ test("nesting beyond 1,000 levels is an error, not a stack overflow", () => {
   expect(() => toJson(cycle)).toThrow(/1000 levels/)
 })
 
+test("parseJson() reads so many values and no more", () => {
+  expect(parseJson('{"a":[1,"x"]}', 4)).toEqual(parseJson('{"a":[1,"x"]}'))
+  expect(() => parseJson('{"a":[1,"x"]}', 3)).toThrow("too many values at character 8")
+})
+
 test("long strings and arrays take linear time", () => {
   const long = `["${"é\\n".repeat(500_000)}", ${"1, ".repeat(200_000)}2]`
   expect(again(long)).toBe(long)

@@ -23,7 +23,7 @@ describe("a field that nobody knows", () => {
   let lenient: TestServer
   let strict: TestServer
   beforeAll(async () => {
-    ;[lenient, strict] = await Promise.all([serveMini(), serveMini(undefined, true)])
+    ;[lenient, strict] = await Promise.all([serveMini(), serveMini({ strictFields: true })])
   })
   afterAll(() => Promise.all([lenient.close(), strict.close()]))
 

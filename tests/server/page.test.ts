@@ -235,7 +235,7 @@ describe.skipIf(!BROWSER)("in a browser", () => {
   }, 20_000)
 
   test("a server with a key asks for it", async () => {
-    const locked = await serveMini("s3cret")
+    const locked = await serveMini({ apiKey: "s3cret" })
     const other = await browser.newPage()
     await other.goto(locked.url)
     await other.waitForFunction(() => document.body.innerText.includes("wants its API key"))

@@ -229,7 +229,7 @@ describe("the border", () => {
   })
 
   test("with a key, only who has it", async () => {
-    const locked = await serveMini("s3cret")
+    const locked = await serveMini({ apiKey: "s3cret" })
     const status = async (headers: Record<string, string>) =>
       (await fetch(`${locked.url}/v1/models`, { headers })).status
     expect(await status({})).toBe(401)

@@ -22,15 +22,28 @@ export interface TestServer {
   /** The answer to a POST as plain values. */
   ask(path: string, body: object): Promise<Answer>
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>
+  /** Waits until no generation runs or waits, neither here nor in the engine. */
+  idle(): Promise<void>
   close(): Promise<void>
 }
 
-export async function serveMini(apiKey?: string, strictFields = false): Promise<TestServer> {
+export interface TestServerOptions {
+  apiKey?: string
+  strictFields?: boolean
+  /** Sequences, and requests that may run or wait. */
+  nSeqs?: number
+  maxRequests?: number
+  context?: number
+  patienceS?: number
+}
+
+export async function serveMini(options: TestServerOptions = {}): Promise<TestServer> {
+  const { apiKey, strictFields = false, patienceS = 30 } = options
   const log: string[] = []
-  const ready = openMini()
+  const ready = openMini(options)
   const say = (line: string) => void log.push(line)
-  const options = { host: "127.0.0.1", port: 0, apiKey, strictFields, log: say }
-  const server: HttpServer = startServer(options, ready)
+  const listen = { host: "127.0.0.1", port: 0, apiKey, strictFields, patienceS, log: say }
+  const server: HttpServer = startServer(listen, ready)
   const service = await ready
   const url = server.url.replace(/\/$/, "")
   const post: TestServer["post"] = (path, body, init = {}) =>
@@ -45,6 +58,11 @@ export async function serveMini(apiKey?: string, strictFields = false): Promise<
     log,
     post,
     ask: async (path, body) => (await post(path, body)).json(),
+    async idle() {
+      const { metrics, client } = service
+      const isBusy = () => metrics.running > 0 || client.load.running > 0
+      for (let i = 0; i < 3000 && isBusy(); i++) await Bun.sleep(10)
+    },
     async close() {
       await server.stop()
       service.client.close()
@@ -52,8 +70,12 @@ export async function serveMini(apiKey?: string, strictFields = false): Promise<
   }
 }
 
-async function openMini(): Promise<Service> {
-  const options = { nSeqs: 4, context: 4096, threads: 2 }
+async function openMini({
+  nSeqs = 4,
+  context = 4096,
+  maxRequests = 8,
+}: TestServerOptions): Promise<Service> {
+  const options = { nSeqs, context, threads: 2 }
   const client = await EngineClient.open(spawnEngine(), { path: MINI_Q8 }, options)
   const { tokenizer } = await readModelText(MINI_Q8)
   return {
@@ -64,7 +86,7 @@ async function openMini(): Promise<Service> {
     kept: new Map(),
     replay: new CallReplay(tokenizer),
     log: () => {},
-    maxRequests: 8,
+    maxRequests,
   }
 }
 

@@ -149,6 +149,20 @@ describe("Tokenizer with ds4-mini's vocabulary", () => {
 
   const anyText = fc.string({ unit: "binary", maxLength: 200 })
 
+  test("encode(text, most) is all of it, or more than `most` if there are more", () => {
+    const texts = fc.tuple(anyText, fc.nat(30), fc.nat(300))
+    fc.assert(
+      fc.property(texts, ([text, times, most]) => {
+        const long = text.repeat(times)
+        const [all, some] = [mini.encode(long), mini.encode(long, most)]
+        if (all.length <= most) expect(some).toEqual(all)
+        else expect(some.length).toBeGreaterThan(most)
+      }),
+      { seed: 153, numRuns: 500 },
+    )
+    expect(mini.encode("a".repeat(10_000_000), 10).length).toBeLessThan(10_000)
+  })
+
   test("decode(encode(text)) is the text", () => {
     fc.assert(
       fc.property(anyText, (text) => {
