@@ -11,6 +11,7 @@ import { satisfiable } from "./prune.ts"
 import { SchemaReader } from "./schema.ts"
 import type { GrammarVocabulary } from "./vocabulary.ts"
 
+export { callTools } from "./calls.ts"
 export { Matcher } from "./matcher.ts"
 export { type GrammarVocabulary, grammarVocabulary } from "./vocabulary.ts"
 

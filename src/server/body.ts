@@ -5,8 +5,8 @@ import { type Json, parseJson, toPlain } from "../chat/index.ts"
 import { badRequest, HttpError } from "./errors.ts"
 
 export const MAX_BODY_BYTES = 32 * 2 ** 20
-/** A prompt of ids that fills the longest context has half of them. */
-const MAX_VALUES = 2 ** 21
+/** A little more than a prompt of ids that fills the longest context has. */
+const MAX_VALUES = 2 ** 20 + 2 ** 17
 
 /** A JSON object: as a tree, and as plain values. */
 export interface Body {

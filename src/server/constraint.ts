@@ -2,7 +2,7 @@
 import * as v from "valibot"
 import { type Conversation, type Json, printJson, toJson } from "../chat/index.ts"
 import { SchemaError } from "../errors.ts"
-import { type Constraint, grammarOf } from "../grammar/index.ts"
+import { callTools, type Constraint, grammarOf } from "../grammar/index.ts"
 import type { Tokenizer } from "../tokenizer/index.ts"
 import { badRequest } from "./errors.ts"
 import { objectOf } from "./fields.ts"
@@ -85,8 +85,13 @@ export function constrain(
   }
   const isFree = tools.length === 0 && choice.type !== "none"
   if (isFree || !hasDsml(tokenizer)) return undefined
-  return checked({ kind: "calls", ...calls, forced: false }, tokenizer, "tools")
+  const free: Constraint = { kind: "calls", ...calls, forced: false }
+  // Tools that are not strict can always be held to somehow: the engine's Worker makes that grammar.
+  return toolsOf(tools).some((tool) => tool.strict) ? checked(free, tokenizer, "tools") : free
 }
+
+/** @throws HttpError 400 for what is no tool */
+const toolsOf = (tools: readonly Json[]) => asRequest(() => callTools(tools), "tools")
 
 const nameOf = (tool: Json) => {
   const fn = tool instanceof Map ? tool.get("function") : undefined
@@ -114,14 +119,19 @@ const fine = new Set<string>()
 function checked(constraint: Constraint, tokenizer: Tokenizer, field: string): Constraint {
   const key = JSON.stringify(constraint)
   if (fine.has(key)) return constraint
+  asRequest(() => grammarOf(constraint, hasDsml(tokenizer)), field)
+  fine.add(key)
+  if (fine.size > MOST_CHECKED) fine.delete(fine.values().next().value!)
+  return constraint
+}
+
+/** @throws HttpError 400 in place of a SchemaError */
+function asRequest<T>(make: () => T, field: string): T {
   try {
-    grammarOf(constraint, hasDsml(tokenizer))
+    return make()
   } catch (error) {
     if (error instanceof SchemaError)
       throw badRequest(`${field}: ${error.message}`, field, "invalid_schema")
     throw error
   }
-  fine.add(key)
-  if (fine.size > MOST_CHECKED) fine.delete(fine.values().next().value!)
-  return constraint
 }
