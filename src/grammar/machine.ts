@@ -30,13 +30,12 @@ const COUNTS = 2 ** 20
 
 export class Machine {
   readonly #root: Node
-  #end!: Frame
-  #states = new Map<string, State>()
+  readonly #end: Frame = { node: null, count: 0, after: null, id: 0, made: new Map() }
+  readonly #states = new Map<string, State>()
   #lastFrame = 0
 
   constructor(root: Node) {
     this.#root = root
-    this.#clear()
   }
 
   get start(): State {
@@ -71,19 +70,12 @@ export class Machine {
     return this.#state(frames)
   }
 
-  /** Forgets everything but one state, and returns that. */
+  /** Forgets all states and frames, and returns one of them made anew. Those that others still hold stay
+   *  good: ids are never given twice, and there is one end. */
   forget(state: State): State {
-    this.#clear()
-    const again = (f: Frame): Frame =>
-      f.node === null ? this.#end : this.#frame(f.node, f.count, again(f.after!))
-    const frames = state.frames.map(again)
-    return this.#state(state.accepts ? [...frames, this.#end] : frames)
-  }
-
-  #clear(): void {
-    this.#states = new Map()
-    this.#end = { node: null, count: 0, after: null, id: 0, made: new Map() }
-    this.#lastFrame = 0
+    this.#states.clear()
+    this.#end.made.clear()
+    return this.#state(state.accepts ? [...state.frames, this.#end] : state.frames)
   }
 
   #frame(node: Node, count: number, after: Frame): Frame {

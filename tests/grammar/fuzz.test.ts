@@ -154,4 +154,4 @@ test("2,000 schemas: refused with a keyword, or what comes is valid", () => {
   }
   // Both happen a lot, or this tests little.
   expect(Math.min(held, refused)).toBeGreaterThan(400)
-})
+}, 60_000)

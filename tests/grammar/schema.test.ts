@@ -3,6 +3,8 @@ import { Ajv2020 } from "ajv/dist/2020"
 import addFormats from "ajv-formats"
 import { SchemaError } from "../../src/errors.ts"
 import { grammarOf } from "../../src/grammar/index.ts"
+import { Machine } from "../../src/grammar/machine.ts"
+import { Matcher, TokenMasks } from "../../src/grammar/matcher.ts"
 import { allows, fullWords, miniWords, randomText, type Words } from "./support.ts"
 
 const ajv = new Ajv2020({ strict: false })
@@ -155,6 +157,26 @@ describe.each(all)("%s vocabulary", (name, words) => {
     no({ type: "integer" }, "01", "1.0", "+1", "1".repeat(33))
     no({ type: "array", items: { type: "integer" } }, "[1 2]", "[1,]", "[1,  2]", "[1,\n\n2]")
   })
+})
+
+test("texts go on where another with the same grammar has made the machine forget", () => {
+  const [[, { tokenizer, grammars }]] = all as [[string, Words]]
+  const root = grammarOf(json(object({ a: { type: "string" }, n: { type: "integer" } })), true)
+  const masks = new TokenMasks(new Machine(root), grammars.vocabulary)
+  const texts = ['{"a": "x", "n": 12}', '{"a": "other words", "n": -3}']
+  const open = texts.map((text) => ({
+    matcher: new Matcher(masks),
+    ids: [...tokenizer.encode(text), tokenizer.eosId!],
+  }))
+  for (let i = 0; open.some(({ ids }) => i < ids.length); i++) {
+    for (const { matcher, ids } of open) {
+      const id = ids[i]
+      if (id === undefined) continue
+      expect((matcher.mask()[id >> 5]! >>> (id & 31)) & 1).toBe(1)
+      matcher.push(id)
+    }
+    masks.machine.forget(masks.machine.start)
+  }
 })
 
 test("an object of any kind is an object, and ends", () => {
