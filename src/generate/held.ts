@@ -28,8 +28,10 @@ export class Held {
     this.#isThinking = thinking && this.#endThink !== undefined
     this.#thinkingLeft = maxThinking
     const isEnd = (id: number) => id === this.#endThink
-    this.#close = maskOf(tokenizer, isEnd)
-    this.#goOn = mayEnd ? null : maskOf(tokenizer, (id) => isEnd(id) || !tokenizer.isControl(id))
+    const isFree = (id: number) => isEnd(id) || !tokenizer.isControl(id)
+    const isBounded = this.#isThinking && maxThinking < Infinity
+    this.#close = isBounded ? maskOf(tokenizer, isEnd) : null
+    this.#goOn = this.#isThinking && !mayEnd ? maskOf(tokenizer, isFree) : null
   }
 
   /** What the next token may be. A form that must come is not missed by an end within the reasoning. */
