@@ -63,6 +63,10 @@ export class Scheduler {
   /** Sequences of ended jobs, most recent last, kept for what they hold. */
   readonly #idle: Sequence[] = []
   readonly #aborted = new Set<Job>()
+  /** Pages of running jobs in all, where shared ones count for each, when they were last gone through;
+   *  negative when jobs have come or gone since. */
+  #pageCount = -1
+  #usedPages = 0
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime
@@ -75,8 +79,12 @@ export class Scheduler {
   }
 
   get load(): Load {
-    const pages = new Set(this.#active.flatMap((a) => a.seq.pages))
-    return { running: this.#active.length, usedPages: pages.size }
+    const count = this.#active.reduce((sum, { seq }) => sum + seq.pageCount, 0)
+    // Asked for after every token: pages are gone through only when there are others.
+    if (count !== this.#pageCount)
+      this.#usedPages = new Set(this.#active.flatMap(({ seq }) => seq.pages)).size
+    this.#pageCount = count
+    return { running: this.#active.length, usedPages: this.#usedPages }
   }
 
   add(job: Job): void {
@@ -141,6 +149,7 @@ export class Scheduler {
         const cached = seq.sync(job.ids)
         for (const pos of job.marks ?? []) seq.mark(pos)
         const promptEnd = job.ids.length
+        this.#pageCount = -1
         this.#active.push({ job, seq, ids: [...job.ids], promptEnd, generated: 0, cached })
         job.onPrefill?.(cached, promptEnd, cached, reuseOf(cached))
       } catch (error) {
@@ -220,6 +229,7 @@ export class Scheduler {
     const at = this.#active.indexOf(a)
     if (at < 0) return
     this.#active.splice(at, 1)
+    this.#pageCount = -1
     a.seq.settle()
     this.#idle.push(a.seq)
     a.job.onEnd(reason, error)

@@ -50,6 +50,11 @@ export class Sequence {
     return [...this.#nodes.map((n) => n.page), ...this.#pending.map((p) => p.page), ...own]
   }
 
+  get pageCount(): number {
+    const own = this.#extra.length + (this.#tail === null ? 0 : 1)
+    return this.#nodes.length + this.#pending.length + own
+  }
+
   /** Whether going back to n tokens costs nothing. */
   canRewind(n: number): boolean {
     return n <= this.length && n >= this.#high - REWIND_SLACK
